@@ -1,0 +1,85 @@
+# `make demo` and `make test` need Python 3.11 or newer and make; they bring
+# the rest themselves, into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# The versions in constraints.txt were tested; PYTHON=... takes another one.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
+  $(shell command -v $(p) 2>/dev/null)))
+# More options for pip, such as --extra-index-url for CPU builds of PyTorch.
+PIP_FLAGS ?=
+# A folder of videos to caption at the end of the demo.
+VIDEOS ?=
+# More arguments for pytest or the benchmark: make test ARGS='-k optim -x'.
+ARGS ?=
+SIZE ?= full
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
+  $(PIP_FLAGS) -c constraints.txt
+
+.PHONY: help demo test test-slow lint format bench-gpu clean
+
+help: ## list the targets
+	@echo 'make TARGET, with TARGET one of'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
+	  | while IFS='|' read -r name text; do \
+	      printf '  %-10s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
+	$(BIN)/python scripts/demo.py --output=runs/demo \
+	  $(if $(VIDEOS),--videos="$(VIDEOS)") $(ARGS)
+
+test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.test ## end-to-end and pod-sized tests (needs the tpu extra)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.test ## ruff, import layers, shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck scripts/*.sh .ci/run
+
+format: $(VENV)/.test ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-gpu: ## steps/s, memory and MFU on this GPU; SIZE=miniature on a CPU
+ifeq ($(SIZE),miniature)
+bench-gpu: $(VENV)/.demo
+	$(BIN)/python benchmarks/gpu.py --size=miniature $(ARGS)
+else
+bench-gpu: $(VENV)/.cuda
+	$(BIN)/python benchmarks/gpu.py --size=$(SIZE) $(ARGS)
+endif
+
+clean: ## remove .venv and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
+
+# -- installation -----------------------------------------------------------
+
+$(VENV)/.made:
+	@test -n '$(PYTHON)' || { echo 'no python3 found' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo '$(PYTHON): Python 3.11 or newer is needed' >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable .
+	@touch $@
+
+# One stamp implies the other: the test extra holds all the demo needs.
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[test]'
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.cuda: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[cuda]'
+	@touch $(VENV)/.demo $@

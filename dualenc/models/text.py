@@ -1,0 +1,133 @@
+"""CLIP's text tower: a causal Transformer, read where the text ends.
+
+Source: openai/CLIP `clip/model.py` (behaviour matched); names as in big_vision
+`models/proj/image_text/text_transformer.py`.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dualenc.models import vit_st
+from vidlm.core import partitioning
+from vidlm.nn import attention as attention_lib
+from vidlm.nn import vit
+
+
+class TextTransformer(nn.Module):
+  """Token ids to one embedding.
+
+  Attributes:
+    width: C; 512 beside ViT-B, 768 beside ViT-L.
+    depth: number of blocks.
+    num_heads: K; CLIP has width / 64.
+    mlp_dim: None for 4 * width, as in CLIP.
+    vocab_size: V.
+    context_length: length of the position embedding, and so the longest text.
+    embed_dim: width of the space shared with the frame tower.
+    eos_id: the text is read at the first token with this id (at the last token
+      if there is none); None reads at the highest id, which is the end of text
+      in CLIP's vocabulary.
+    activation: QuickGELU in OpenAI's weights.
+    scan: see `vit.Encoder`.
+    remat_policy: see `layers.REMAT_POLICIES`.
+    dtype: type of activations and matrix products; parameters are float32.
+    attention: see `attention.dot_product_attention`.
+  """
+
+  width: int = 512
+  depth: int = 12
+  num_heads: int = 8
+  mlp_dim: int | None = None
+  vocab_size: int = 49408
+  context_length: int = 77
+  embed_dim: int = 512
+  eos_id: int | None = None
+  activation: str = 'quick_gelu'
+  scan: bool = True
+  remat_policy: str = 'nothing_saveable'
+  dtype: str = 'bfloat16'
+  attention: attention_lib.Implementation = 'xla'
+
+  @nn.compact
+  def __call__(
+    self, text: Int[Array, 'B L']
+  ) -> tuple[Float[Array, 'B E'], dict[str, Any]]:
+    """Encodes texts.
+
+    Args:
+      text: [B, L], L at most `context_length`. What stands behind the end of
+        text has no influence: attention is causal.
+
+    Returns:
+      Embeddings [B, E], not normalised, and the named intermediates.
+
+    Raises:
+      ValueError: if the texts are longer than `context_length`.
+    """
+    length = text.shape[1]
+    if length > self.context_length:
+      raise ValueError(
+        f'TextTransformer: texts of {length} tokens, but context_length is '
+        f'{self.context_length}; tokenize to that length.'
+      )
+    out = {}
+    x = out['stem'] = self._embed(text)  # B L C
+    x, out['encoder'] = vit.Encoder(
+      self.depth,
+      self.mlp_dim or 4 * self.width,
+      self.num_heads,
+      epsilon=vit_st.EPSILON,
+      activation=self.activation,
+      scan=self.scan,
+      remat_policy=self.remat_policy,
+      dtype=self.dtype,
+      attention=self.attention,
+      name='Encoder_0',
+    )(x, jnp.tril(jnp.ones((1, 1, length, length), bool)))
+    out['encoded'] = x
+    end = end_of_text(text, self.eos_id)
+    x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]  # B C
+    return vit_st.project(x, self.embed_dim, self.dtype), out
+
+  def _embed(self, text: Int[Array, 'B L']) -> Float[Array, 'B L C']:
+    x = nn.Embed(
+      self.vocab_size,
+      self.width,
+      dtype=jnp.dtype(self.dtype),
+      embedding_init=nn.with_logical_partitioning(
+        nn.initializers.normal(0.02), ('vocab', 'embed')
+      ),
+      name='Embed_0',
+    )(text)
+    positions = self.param(
+      'pos_embedding',
+      nn.with_logical_partitioning(
+        nn.initializers.normal(0.01), (None, None, 'embed')
+      ),
+      (1, self.context_length, self.width),
+    )
+    x = x + positions[:, : text.shape[1]].astype(x.dtype)
+    return partitioning.constrain(x, 'batch', 'length', 'embed')
+
+
+def end_of_text(
+  text: Int[Array, 'B L'], eos_id: int | None
+) -> Int[Array, 'B']:
+  """Returns the position at which each text is read.
+
+  Args:
+    text: [B, L].
+    eos_id: id of the end of text; None takes the highest id in the row.
+
+  Returns:
+    [B], the first such position; the last of the row if `eos_id` is missing.
+  """
+  if eos_id is None:
+    return jnp.argmax(text, axis=1)
+  is_end = text == eos_id
+  return jnp.where(
+    is_end.any(axis=1), jnp.argmax(is_end, axis=1), text.shape[1] - 1
+  )

@@ -1,0 +1,90 @@
+"""What `vidlm.core.loop` trains: two towers under a contrastive loss."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dualenc import flops, losses
+from dualenc.models import two_towers
+from vidlm.core import trees
+
+_LOSSES = {'softmax': losses.softmax_loss, 'sigmoid': losses.sigmoid_loss}
+
+
+@dataclasses.dataclass(frozen=True)
+class DualEncoderObjective:
+  """A `vidlm.core.objective.Objective`.
+
+  Attributes:
+    model: the two towers; holds the number and size of the frames.
+    text_length: tokens of a text; None for the model's `context_length`.
+    loss: 'softmax' (CLIP, the paper) or 'sigmoid' (SigLIP; wants
+      `TwoTowers.bias_init`, -10 there).
+  """
+
+  model: two_towers.TwoTowers = dataclasses.field(
+    default_factory=two_towers.TwoTowers
+  )
+  text_length: int | None = None
+  loss: Literal['softmax', 'sigmoid'] = 'softmax'
+
+  def init(self, rng: Array) -> dict[str, Any]:
+    """Returns fresh parameters, boxed with their logical axes."""
+    shapes = self.batch_shapes(1)
+    batch = {k: jnp.zeros(v.shape, v.dtype) for k, v in shapes.items()}
+    variables = self.model.init(rng, batch['frames'], batch['text'])
+    return variables['params']
+
+  def loss_fn(
+    self, params: dict[str, Any], batch: dict[str, Array], rng: Array
+  ) -> tuple[Float[Array, ''], dict[str, Float[Array, '']]]:
+    """Loss over the global batch.
+
+    Args:
+      params: nested.
+      batch: frames uint8 [B, T, H, W, 3] and text int32 [B, L].
+      rng: not used: there is no dropout.
+
+    Returns:
+      The loss, and loss, accuracy (in-batch retrieval, a fraction) and
+      logit_scale (exp(t), the inverse of the temperature).
+    """
+    del rng
+    zimg, ztxt, out = self.model.apply(
+      {'params': params}, batch['frames'], batch['text']
+    )
+    logits = out['t'] * losses.similarity(zimg, ztxt) + out.get('b', 0.0)
+    loss = _LOSSES[self.loss](logits)
+    metrics = {
+      'loss': loss,
+      'accuracy': losses.accuracy(logits),
+      'logit_scale': out['t'],
+    }
+    return loss, metrics
+
+  def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and types of a global batch."""
+    img, txt = self.model.img, self.model.txt
+    size = (img.image_size, img.image_size, 3)
+    length = self.text_length or txt.context_length
+    return {
+      'frames': jax.ShapeDtypeStruct(
+        (batch_size, img.num_frames, *size), jnp.uint8
+      ),
+      'text': jax.ShapeDtypeStruct((batch_size, length), jnp.int32),
+    }
+
+  def flops_per_step(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Returns FLOPs of a step, see `dualenc.flops`."""
+    abstract = jax.eval_shape(self.init, jax.random.key(0))
+    names = list(trees.flatten(abstract))
+    length = self.text_length or self.model.txt.context_length
+    return flops.flops_per_step(
+      self.model, length, batch_size, names, is_trained
+    )

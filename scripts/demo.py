@@ -1,0 +1,231 @@
+"""The whole recipe in miniature, from drawn videos to scores and a page.
+
+  python scripts/demo.py --output=runs/demo [--videos=DIR]
+
+Every stage is what its command does (`vidlm train`, `vidlm caption`,
+`dualenc train` ...) with a recipe of configs/miniature, called in one process
+so that nothing is compiled twice. A stage that has finished is not run again:
+an interrupted demo goes on from where it was.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import demo_report  # noqa: E402
+import demo_scores  # noqa: E402
+
+from vidlm.core import launch  # noqa: E402
+
+RECIPES = 'configs/miniature'
+STAGES = ('image_vlm', 'visual', 'language')
+# Where each stage's captions are called in the report.
+SOURCES = {
+  'image_vlm': 'image_vlm', 'visual': 'visual', 'visual+language': 'language',
+}
+SAMPLES = 4
+SCALES = (0.125, 0.25, 0.5, 1.0)
+
+
+class Demo:
+  """The stages in order; each knows whether it has been done."""
+
+  def __init__(self, output: pathlib.Path, videos: str | None, seed: int):
+    self.output = output
+    self.videos = videos
+    self.seed = seed
+    self.seconds = output / 'seconds.json'
+
+  def run(self) -> None:
+    """Runs what is left, and writes the report."""
+    self.timed('prepare', self.prepare)
+    for stage, start in zip(STAGES, (None, *STAGES[:2]), strict=True):
+      if stage == 'language':
+        self.timed('instruct', self.instruct)
+      self.timed(stage, lambda: self.train(stage, start))  # noqa: B023
+    self.timed('caption', self.caption)
+    self.timed('dual encoders', self.dual_encoders)
+    self.timed('scores', self.score)
+    if self.videos:
+      self.timed('your videos', self.caption_videos)
+    self.timed('report', self.report)
+    print(f'report: {self.output / "report.html"}\n'
+          f'figures: {self.output / "report.json"}')
+
+  @contextlib.contextmanager
+  def recipe(self, name: str, **macros: Any) -> Iterator[None]:
+    """A parsed recipe of the miniature with macros bound."""
+    with launch.isolated_gin():
+      bindings = [f'{key} = {value!r}' for key, value in macros.items()]
+      launch.parse_gin([f'{RECIPES}/{name}.gin'], bindings)
+      yield
+
+  def timed(self, name: str, stage: Callable[[], Any]) -> None:
+    """Runs a stage and adds the time it took to what is on disk."""
+    print(f'== {name}', flush=True)
+    start = time.monotonic()
+    try:
+      stage()
+    finally:
+      spent = self.spent()
+      spent[name] = spent.get(name, 0.0) + time.monotonic() - start
+      demo_report.write_json(spent, self.seconds)
+      print(f'== {name}: {spent[name]:.0f} s, in all {sum(spent.values()):.0f} s',
+            flush=True)
+
+  def spent(self) -> dict[str, float]:
+    """Seconds of every stage so far, earlier starts included."""
+    if not self.seconds.exists():
+      return {}
+    return json.loads(self.seconds.read_text())
+
+  def prepare(self) -> None:
+    """Draws the world, reads the videos back into clip sets."""
+    from vidlm.miniature import prepare
+
+    prepare.prepare_miniature(str(self.output / 'data'), seed=self.seed)
+
+  def train(self, stage: str, start: str | None) -> None:
+    """Trains one stage of the VLM."""
+    self._train(stage, stage, INITIAL_CHECKPOINT_PATH=(
+      str(self.output / start) if start else None
+    ))
+
+  def _train(self, recipe: str, name: str, **macros: Any) -> None:
+    from vidlm import train
+
+    model_dir = self.output / name
+    with self.recipe(
+      recipe, MODEL_DIR=str(model_dir), DATA_DIR=str(self.output / 'data'),
+      RANDOM_SEED=self.seed, **macros,
+    ):
+      steps = launch.macro('TRAIN_STEPS')
+      if (model_dir / f'checkpoint_{steps}').exists():
+        return
+      if status := train.run():
+        sys.exit(status)
+
+  def instruct(self) -> None:
+    """Questions and answers about the narratives."""
+    from vidlm.instruct import generate, records
+    from vidlm.miniature import endpoint
+
+    generate.generate(
+      captions=records.read_captions(
+        str(self.output / 'data/narratives/annotations.jsonl')
+      ),
+      output=str(self.output / 'data/instructions'),
+      completer=endpoint.GrammarCompleter(), seed=self.seed,
+    )
+
+  def caption(self) -> None:
+    """Describes the unlabelled clips with every model."""
+    from vidlm import caption_run, restored
+
+    for source, stage, frames in (
+      *((source, stage, None) for source, stage in SOURCES.items()),
+      ('single_frame', 'language', 1),
+    ):
+      output = self.captions(source)
+      if (output / 'manifest.json').exists():
+        continue
+      caption_run.caption_clips(
+        restored.load_vlm(str(self.output / stage)),
+        clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
+        num_samples=SAMPLES, num_frames=frames, seed=self.seed,
+        clips_per_device=64, max_length=24,
+      )
+
+  def captions(self, source: str) -> pathlib.Path:
+    """Folder of a source's pseudo-captions."""
+    return self.output / 'captions' / source
+
+  def dual_encoders(self) -> None:
+    """Two towers on every source of captions, and the scaling curves."""
+    for source, clips in self.dual_encoder_runs():
+      texts = '' if source == 'alt_text' else os.path.abspath(
+        self.captions(source)
+      )
+      self._train(
+        'dualenc', self.dualenc_name(source, clips), CAPTIONS=texts,
+        NUM_CLIPS=clips,
+      )
+
+  def dual_encoder_runs(self) -> list[tuple[str, int | None]]:
+    """(source, clips) of every dual encoder; None stands for all clips."""
+    runs: list[tuple[str, int | None]] = [
+      (source, None) for source in ('alt_text', *SOURCES, 'single_frame')
+    ]
+    total = demo_scores.number_of_clips(self.output / 'data/web_clips')
+    for source in ('alt_text', 'image_vlm', 'visual+language'):
+      runs += [(source, int(total * scale)) for scale in SCALES[:-1]]
+    return runs
+
+  def dualenc_name(self, source: str, clips: int | None) -> str:
+    """Folder of one dual encoder."""
+    name = f'dualenc_{source}'
+    return name if clips is None else f'{name}_{clips}'
+
+  def score(self) -> None:
+    """Scores everything; what is scored already is read back."""
+    demo_scores.score(self)
+
+  def caption_videos(self) -> None:
+    """Captions the user's own folder."""
+    from vidlm import caption_run, restored
+
+    caption_run.caption_videos(
+      restored.load_vlm(str(self.own_model())), videos=self.videos,
+      output=str(self.output / 'your_videos'), num_samples=SAMPLES,
+      max_length=48, seed=self.seed,
+    )
+
+  def own_model(self) -> pathlib.Path:
+    """The real-pixels model if there is one, else the miniature's."""
+    real = self.output.parent / 'real_pixels' / 'vlm'
+    return real if (real / 'config.gin').exists() else self.output / 'language'
+
+  def report(self) -> None:
+    """Writes report.json and report.html."""
+    demo_scores.write_report(self, {
+      'seed': self.seed,
+      'seconds': round(sum(self.spent().values()), 1),
+      'commit': _commit(),
+      'stages': {k: round(v, 1) for k, v in self.spent().items()},
+    })
+
+
+def _commit() -> str:
+  out = subprocess.run(
+    ['git', 'rev-parse', 'HEAD'], capture_output=True, text=True,
+    cwd=pathlib.Path(__file__).parent,
+  )
+  return out.stdout.strip() or 'unknown'
+
+
+def main() -> None:
+  """Entry point."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--output', type=pathlib.Path,
+                      default=pathlib.Path('runs/demo'))
+  parser.add_argument('--videos', help='a folder of your own videos')
+  parser.add_argument('--seed', type=int, default=0)
+  args = parser.parse_args()
+  args.output.mkdir(parents=True, exist_ok=True)
+  launch.start_logging()
+  launch.use_compilation_cache()
+  Demo(args.output, args.videos, args.seed).run()
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,96 @@
+"""gin on the command line: macros, errors, the written configuration."""
+
+import subprocess
+import sys
+import time
+
+import gin
+import pytest
+
+from vidlm.core import launch
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+  with launch.isolated_gin():
+    yield
+
+
+@pytest.fixture
+def recipe(tmp_path):
+  path = tmp_path / 'recipe.gin'
+  path.write_text(
+    'from __gin__ import dynamic_registration\n'
+    'from vidlm.data import tasks\n'
+    'BATCH_SIZE = 4\n'
+    'FRAMES = @tasks.FrameOptions()\n'
+    'tasks.FrameOptions.num_frames = %BATCH_SIZE\n'
+  )
+  return str(path)
+
+
+def test_flags_are_split_from_bindings():
+  rest, bindings = launch.split_gin_flags(
+    ['train', '--gin_file=a.gin', "--gin.MODEL_DIR='x=y'", '--gin.N=3']
+  )
+  assert rest == ['train', '--gin_file=a.gin']
+  assert bindings == ["MODEL_DIR='x=y'", 'N=3']
+
+
+def test_a_binding_reaches_the_object(recipe):
+  launch.parse_gin([recipe], ['BATCH_SIZE=7'])
+  assert launch.macro('BATCH_SIZE') == 7
+  assert launch.macro('FRAMES').num_frames == 7
+
+
+def test_an_unknown_macro_suggests_the_nearest(recipe):
+  with pytest.raises(ValueError, match='did you mean BATCH_SIZE'):
+    launch.parse_gin([recipe], ['BATCHSIZE=3'])
+
+
+def test_a_missing_file_names_the_folders():
+  with pytest.raises(ValueError, match='nowhere.gin: not found in'):
+    launch.parse_gin(['nowhere.gin'])
+
+
+def test_written_config_parses_to_the_same(recipe, tmp_path):
+  launch.parse_gin([recipe], ['BATCH_SIZE=7'])
+  launch.write_config(str(tmp_path / 'run'))
+  gin.clear_config()
+  launch.parse_gin([launch.run_config(str(tmp_path / 'run'))])
+  assert launch.macro('FRAMES').num_frames == 7
+
+
+def test_config_is_found_from_a_checkpoint(tmp_path):
+  (tmp_path / 'checkpoint_3' / 'state').mkdir(parents=True)
+  (tmp_path / 'config.gin').write_text('')
+  path = str(tmp_path / 'checkpoint_3' / 'state')
+  assert launch.run_config(path) == str(tmp_path / 'config.gin')
+  with pytest.raises(FileNotFoundError, match='MODEL_DIR'):
+    launch.run_config('/')
+
+
+@pytest.mark.parametrize('program', ['vidlm', 'dualenc'])
+def test_help_needs_no_tensorflow(program):
+  code = (
+    'import sys; sys.argv = [sys.argv[1], "--help"]\n'
+    f'from {program}.cli import main\n'
+    'try: main()\n'
+    'except SystemExit as e: assert not e.code\n'
+    'assert "tensorflow" not in sys.modules and "jax" not in sys.modules\n'
+  )
+  start = time.monotonic()
+  out = subprocess.run(
+    [sys.executable, '-c', code, program], capture_output=True, text=True,
+    check=True,
+  )
+  print(f'{time.monotonic() - start:.2f} s')  # shown, never decides
+  assert 'train' in out.stdout and 'plan' in out.stdout
+
+
+def test_a_mistake_is_one_line():
+  out = subprocess.run(
+    [sys.executable, '-m', 'vidlm', 'train'], capture_output=True, text=True
+  )
+  assert out.returncode == 2
+  assert out.stderr.strip().splitlines()[-1].startswith('error: train: give')

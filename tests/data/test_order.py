@@ -1,0 +1,53 @@
+"""The order of examples is a function of (seed, number) and nothing else."""
+
+import numpy as np
+import pytest
+
+from vidlm.data import feed, order
+
+
+def test_an_epoch_is_a_permutation_and_epochs_differ():
+  drawn = order.shuffled(np.arange(30), 10, seed=0)
+  epochs = drawn.reshape(3, 10)
+  assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+  assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_shuffling_depends_on_seed_and_component():
+  first = order.shuffled(np.arange(50), 50, seed=0)
+  assert (first != order.shuffled(np.arange(50), 50, seed=1)).any()
+  assert (first != order.shuffled(np.arange(50), 50, 0, component=1)).any()
+
+
+def test_mixture_keeps_its_rates_and_counts_every_component():
+  chosen, ordinals = order.components(np.arange(4096), [3, 1], seed=5)
+  assert np.bincount(chosen).tolist() == [3072, 1024]
+  for c in range(2):
+    assert ordinals[chosen == c].tolist() == list(range((chosen == c).sum()))
+
+
+def test_any_slice_equals_the_whole():
+  whole = order.components(np.arange(3000), [2, 1, 1], seed=1)
+  part = order.components(np.arange(1500, 1600), [2, 1, 1], seed=1)
+  np.testing.assert_array_equal(whole[0][1500:1600], part[0])
+  np.testing.assert_array_equal(whole[1][1500:1600], part[1])
+
+
+@pytest.mark.parametrize('processes', [1, 2, 4, 8])
+def test_processes_share_out_one_global_batch(processes):
+  numbers = np.concatenate([
+    feed.local_numbers(7, 16, p, processes) for p in range(processes)
+  ])
+  assert numbers.tolist() == list(range(112, 128))
+  drawn = [
+    feed.draw(feed.local_numbers(7, 16, p, processes), (1.0, 2.0), (9, 11), 3)
+    for p in range(processes)
+  ]
+  whole = feed.draw(numbers, (1.0, 2.0), (9, 11), 3)
+  np.testing.assert_array_equal(np.concatenate([d[1] for d in drawn]), whole[1])
+
+
+@pytest.mark.parametrize('rates', [[], [1, 0], [1, -1], [1e6, 1]])
+def test_impossible_rates_are_refused(rates):
+  with pytest.raises(ValueError, match='rate'):
+    order.block_counts(rates)

@@ -1,0 +1,67 @@
+"""Imports run one way, and TensorFlow only where a task needs it."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Prints which of the heavy packages came in with the imports.
+PROBE = """
+import importlib, sys
+importlib.import_module({module!r})
+heavy = ['tensorflow', 'seqio', 'tensorflow_datasets', 'torch', 'orbax', 'jax']
+print(*[name for name in heavy if name in sys.modules])
+"""
+
+
+def imported_with(module: str) -> set[str]:
+  done = subprocess.run(
+    [sys.executable, '-c', PROBE.format(module=module)],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    timeout=120,
+  )
+  assert done.returncode == 0, done.stderr
+  return set(done.stdout.split())
+
+
+def test_import_contracts() -> None:
+  done = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      'from importlinter.cli import lint_imports_command as main; main()',
+      '--no-cache',
+      '--no-logo',
+    ],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+  'module',
+  [
+    'vidlm.train',
+    'vidlm.eval',
+    'vidlm.data.features',
+    'dualenc.train',
+    'dualenc.eval',
+    'vidlm.core.plan',
+  ],
+)
+def test_no_tensorflow_before_a_task_runs(module: str) -> None:
+  assert imported_with(module).isdisjoint(
+    {'tensorflow', 'seqio', 'tensorflow_datasets', 'torch'}
+  )
+
+
+@pytest.mark.parametrize('module', ['vidlm.cli', 'dualenc.cli'])
+def test_help_needs_neither_jax_nor_tensorflow(module: str) -> None:
+  assert imported_with(module) == set()

@@ -1,0 +1,6 @@
+"""`python -m vidlm`."""
+
+from vidlm.cli import main
+
+if __name__ == '__main__':
+  main()

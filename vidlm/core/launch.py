@@ -1,0 +1,235 @@
+"""From a command line to a bound gin configuration, on one process or many.
+
+The flags are t5x's (`t5x/main.py`): `--gin_file` and `--gin_bindings` may be
+repeated, `--gin.NAME=VALUE` binds a macro or a parameter after the files, and
+`--gin_search_paths` adds folders in which gin files and their includes are
+looked up.
+"""
+
+import argparse
+import contextlib
+import copy
+import difflib
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gin
+from absl import logging
+
+_PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
+_CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+  """Adds the gin and multi-process flags every command shares."""
+  group = parser.add_argument_group('gin')
+  group.add_argument(
+    '--gin_file', action='append', default=[], metavar='FILE',
+    help='a recipe; may be repeated, later files win',
+  )
+  group.add_argument(
+    '--gin_bindings', action='append', default=[], metavar='BINDING',
+    help="one binding, such as TRAIN_STEPS=10; may be repeated",
+  )
+  group.add_argument(
+    '--gin_search_paths', default='', metavar='DIRS',
+    help='comma-separated folders to look gin files up in',
+  )
+  group.add_argument(
+    '--gin.NAME=VALUE', dest='_gin_help', action='store_true',
+    help="binds NAME, strings quoted twice: --gin.MODEL_DIR='\"runs/a\"'",
+  )
+  group = parser.add_argument_group('several processes')
+  group.add_argument('--multihost', action='store_true',
+                     help='jax.distributed with the values found on the pod')
+  group.add_argument('--coordinator_address', metavar='HOST:PORT')
+  group.add_argument('--process_count', type=int, default=1)
+  group.add_argument('--process_index', type=int, default=0)
+
+
+def split_gin_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Takes `--gin.NAME=VALUE` out of argv.
+
+  Returns:
+    The rest of argv, and the bindings as `NAME=VALUE`.
+
+  Raises:
+    SystemExit: For a `--gin.NAME` without a value.
+  """
+  rest, bindings = [], []
+  for arg in argv:
+    match = re.match(r'--gin\.([^=]+)(=.*)?$', arg, re.DOTALL)
+    if not match or arg == '--gin.NAME=VALUE':
+      rest.append(arg)
+    elif match[2] is None:
+      raise SystemExit(f'{arg}: needs a value, as in {arg}=VALUE')
+    else:
+      bindings.append(match[1] + match[2])
+  return rest, bindings
+
+
+def search_paths(extra: str = '') -> list[str]:
+  """Folders for gin files: the user's, here, the checkout, the package."""
+  paths = [path for path in extra.split(',') if path]
+  paths.append('.')
+  for root in (_CHECKOUT, _PACKAGED):
+    if root.is_dir():
+      # `include 'configs/...'` and a bare 'vidlm/...' both resolve.
+      paths.extend([str(root.parent), str(root)])
+  return paths
+
+
+def parse_gin(
+  files: Sequence[str],
+  bindings: Sequence[str] = (),
+  paths: str = '',
+) -> None:
+  """Parses gin files, then bindings, and refuses macros nobody defines.
+
+  A misspelt macro binds silently in gin itself (`--gin.BATCHSIZE=3`); here
+  every macro bound on the command line has to be defined by a file.
+
+  Args:
+    files: Names of gin files, looked up in `search_paths`.
+    bindings: `NAME=VALUE` strings.
+    paths: Further comma-separated folders.
+
+  Raises:
+    ValueError: For a missing file, a binding gin refuses, or an unknown
+      macro; the message suggests the nearest name.
+  """
+  folders = search_paths(paths)
+  for folder in folders:
+    gin.add_config_file_search_path(folder)
+  for file in files:
+    if not any(os.path.exists(os.path.join(p, file)) for p in ['', *folders]):
+      raise ValueError(
+        f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
+      )
+  gin.parse_config_files_and_bindings(
+    list(files), [], finalize_config=False, skip_unknown=False
+  )
+  known = _macro_names()
+  for binding in bindings:
+    name = binding.split('=', 1)[0].strip()
+    is_macro = '.' not in name and '/' not in name
+    if is_macro and files and name not in known:
+      near = difflib.get_close_matches(name.upper(), known, n=1)
+      hint = f'; did you mean {near[0]}?' if near else ''
+      raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
+  gin.parse_config(list(bindings))
+
+
+def _macro_names() -> list[str]:
+  config = gin.config._CONFIG  # no public listing of macros exists
+  return sorted({
+    scope for scope, selector in config if selector == 'gin.macro' and scope
+  })
+
+
+def macro(name: str) -> Any:
+  """Resolves macro NAME to the object it stands for.
+
+  Raises:
+    ValueError: If no configuration defines it.
+  """
+  try:
+    # Copying a gin reference evaluates it.
+    return copy.deepcopy(gin.query_parameter(f'%{name}'))
+  except ValueError as error:
+    raise ValueError(f'macro {name} is not defined by this config') from error
+
+
+def bound(function: Callable[..., Any]) -> Callable[..., Any]:
+  """The function with its gin bindings applied."""
+  try:
+    return gin.get_configurable(function)
+  except ValueError:
+    return gin.external_configurable(function)
+
+
+@contextlib.contextmanager
+def isolated_gin() -> Iterator[None]:
+  """A clean gin configuration inside, cleared again outside."""
+  gin.clear_config()
+  try:
+    with gin.unlock_config():
+      yield
+  finally:
+    gin.clear_config()
+
+
+def write_config(model_dir: str) -> None:
+  """Writes the resolved configuration to MODEL_DIR/config.gin, atomically."""
+  from etils import epath
+
+  folder = epath.Path(model_dir)
+  folder.mkdir(parents=True, exist_ok=True)
+  temporary = folder / f'.config.gin.{os.getpid()}'
+  temporary.write_text(gin.config_str())
+  temporary.replace(folder / 'config.gin')
+
+
+def run_config(checkpoint: str) -> str:
+  """Path of the config.gin that belongs to a MODEL_DIR or a checkpoint in it.
+
+  Raises:
+    FileNotFoundError: If there is none beside or above it.
+  """
+  from etils import epath
+
+  path = epath.Path(checkpoint)
+  for folder in (path, path.parent, path.parent.parent):
+    if (folder / 'config.gin').exists():
+      return os.fspath(folder / 'config.gin')
+  raise FileNotFoundError(
+    f'{checkpoint}: no config.gin here or above; give the MODEL_DIR of a run'
+  )
+
+
+def start_processes(args: argparse.Namespace) -> None:
+  """Starts `jax.distributed` if the flags ask for several processes."""
+  import jax
+
+  if args.multihost:
+    jax.distributed.initialize()
+  elif args.process_count > 1:
+    if not args.coordinator_address:
+      raise ValueError('--process_count > 1 needs --coordinator_address')
+    jax.distributed.initialize(
+      args.coordinator_address, args.process_count, args.process_index
+    )
+  logging.info(
+    'process %d of %d, %d devices', jax.process_index(), jax.process_count(),
+    jax.device_count(),
+  )
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled programs on disk, so that a second start is quick."""
+  import jax
+
+  folder = os.environ.get(
+    'JAX_COMPILATION_CACHE_DIR',
+    os.path.join(os.path.expanduser('~'), '.cache', 'vidlm', 'jax'),
+  )
+  jax.config.update('jax_compilation_cache_dir', folder)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def start_logging() -> None:
+  """Logs to standard error, one line a message."""
+  logging.use_absl_handler()
+  logging.set_verbosity(logging.INFO)
+  logging.set_stderrthreshold('info')
+
+
+def fail(error: Exception) -> 'SystemExit':
+  """One clear line on standard error, exit status 2."""
+  line = ' '.join(str(error).split())
+  print(f'error: {line}', file=sys.stderr)
+  return SystemExit(2)

@@ -1,0 +1,94 @@
+"""Which example comes when: a pure function of (seed, example number).
+
+Nothing here has a state, so a run that is resumed, or split over more
+processes, sees the same global batches (design: no shuffle buffer, no
+iterator to save).
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+_BLOCK = 1024
+
+
+def block_counts(
+  rates: Sequence[float], block: int = _BLOCK
+) -> Int[np.ndarray, 'c']:
+  """Examples of each component in a block, by largest remainder.
+
+  Raises:
+    ValueError: For a rate that isn't positive, or so small that the component
+      would never be drawn.
+  """
+  shares = np.asarray(rates, np.float64)
+  if len(shares) == 0 or (shares <= 0).any():
+    raise ValueError(f'mixing rates must be positive, got {list(rates)}')
+  exact = shares / shares.sum() * block
+  counts = np.floor(exact).astype(np.int64)
+  order = np.argsort(counts - exact, kind='stable')
+  counts[order[: block - counts.sum()]] += 1
+  if (counts == 0).any():
+    raise ValueError(f'a rate below 1/{block} of the sum: {list(rates)}')
+  return counts
+
+
+@functools.lru_cache(maxsize=64)
+def _block_labels(counts: tuple[int, ...], seed: int, block: int) -> np.ndarray:
+  labels = np.repeat(np.arange(len(counts)), counts)
+  key = np.array([seed & 0xFFFFFFFF, block], np.uint64)
+  return np.random.Generator(np.random.Philox(key=key)).permutation(labels)
+
+
+def components(
+  numbers: Int[np.ndarray, 'b'], rates: Sequence[float], seed: int
+) -> tuple[Int[np.ndarray, 'b'], Int[np.ndarray, 'b']]:
+  """Component of each example of a mixture, and its number within that.
+
+  Args:
+    numbers: Global example numbers (step * batch size + position).
+    rates: Mixing rates of the components.
+    seed: Of the run.
+
+  Returns:
+    Component indices, and how many examples of the component came before.
+  """
+  counts = block_counts(rates)
+  chosen, ordinals = np.empty_like(numbers), np.empty_like(numbers)
+  for position, number in enumerate(numbers):
+    block, offset = divmod(int(number), _BLOCK)
+    labels = _block_labels(tuple(counts.tolist()), seed, block)
+    c = labels[offset]
+    before = np.count_nonzero(labels[:offset] == c)
+    chosen[position] = c
+    ordinals[position] = block * counts[c] + before
+  return chosen, ordinals
+
+
+def shuffled(
+  ordinals: Int[np.ndarray, 'b'], size: int, seed: int, component: int = 0
+) -> Int[np.ndarray, 'b']:
+  """Example index of each ordinal: a new permutation every epoch.
+
+  Args:
+    ordinals: Numbers of the draws, from 0 without end.
+    size: Examples in the component.
+    seed: Of the run.
+    component: Of the mixture; components are shuffled independently.
+  """
+  import tensorflow as tf
+
+  epochs, positions = np.divmod(ordinals, size)
+  if size == 1:
+    return np.zeros_like(ordinals)
+  mixed = (seed * 1_000_003 + component * 7_919) & 0x7FFFFFFF
+  seeds = np.stack([
+    np.full_like(epochs, mixed), epochs, np.full_like(epochs, size)
+  ], axis=-1)
+  with tf.device('CPU'):
+    return tf.random_index_shuffle(
+      tf.constant(positions, tf.int64), tf.constant(seeds, tf.int64),
+      tf.constant(np.full_like(positions, size - 1), tf.int64),
+    ).numpy()

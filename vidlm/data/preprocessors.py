@@ -1,0 +1,122 @@
+"""From a raw example to model-ready features, in tf.data.
+
+This module imports TensorFlow; import it inside functions only. Randomness is
+stateless and keyed by the example's own `seed`, never by its position in a
+stream, so an example is augmented the same way however the job is split.
+"""
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+from vidlm.data import clips as clips_lib
+from vidlm.data import video as video_lib
+
+JITTER = (0.9, 1.33)
+_CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)
+
+
+@functools.lru_cache(maxsize=1)
+def _clip_features() -> Any:
+  return clips_lib.features()
+
+
+def parse_clip(
+  example: dict[str, tf.Tensor], *, num_frames: int, image_size: int,
+  augment: bool,
+) -> dict[str, tf.Tensor]:
+  """Adds `frames` uint8[T, H, W, 3] and `frame_mask` bool[T].
+
+  Only the T wanted frames of a record are decoded. A record of b'' (text
+  without a clip) gives black frames, all masked.
+  """
+  has_clip = tf.strings.length(example['record']) > 0
+
+  def decode() -> tuple[tf.Tensor, tf.Tensor]:
+    record = _parse_record(example['record'])
+    stored = tf.shape(record['frames'])[0]
+    indices = video_lib.select_frames_tf(stored, num_frames)
+    frames = _decode_frames(record['frames'], indices, num_frames)
+    frames = (
+      _jitter_and_crop(frames, image_size, example['seed'])
+      if augment else _resize_and_crop(frames, image_size)
+    )
+    # An image is one frame: what repeats it to T frames is masked.
+    mask = (stored > 1) | (tf.range(num_frames) < 1)
+    return frames, mask
+
+  def blank() -> tuple[tf.Tensor, tf.Tensor]:
+    shape = (num_frames, image_size, image_size, 3)
+    return tf.zeros(shape, tf.uint8), tf.zeros([num_frames], tf.bool)
+
+  frames, mask = tf.cond(has_clip, decode, blank)
+  frames.set_shape((num_frames, image_size, image_size, 3))
+  mask.set_shape((num_frames,))
+  return {**example, 'frames': frames, 'frame_mask': mask}
+
+
+def _parse_record(record: tf.Tensor) -> dict[str, tf.Tensor]:
+  import tensorflow_datasets as tfds
+
+  return _clip_features().deserialize_example(
+    record, decoders={'frames': tfds.decode.SkipDecoding()}
+  )
+
+
+def _decode_frames(
+  encoded: tf.Tensor, indices: tf.Tensor, num_frames: int
+) -> tf.Tensor:
+  # Unrolled: a tf.map_fn over a handful of frames costs more than decoding.
+  return tf.stack([
+    tf.io.decode_jpeg(encoded[indices[t]], channels=3, dct_method='INTEGER_ACCURATE')
+    for t in range(num_frames)
+  ])
+
+
+def _resize_and_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
+  """Shorter side to `size` (bilinear, antialiased), centre crop."""
+  shape = tf.shape(frames)
+  height, width = shape[1], shape[2]
+
+  def resize() -> tf.Tensor:
+    short = tf.minimum(height, width)
+    new = tf.cast(
+      tf.round(tf.stack([height, width]) * size / short), tf.int32
+    )
+    out = tf.image.resize(frames, new, antialias=True)
+    out = tf.cast(tf.clip_by_value(tf.round(out), 0, 255), tf.uint8)
+    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    return out[:, top:top + size, left:left + size]
+
+  exact = (height == size) & (width == size)
+  return tf.cond(exact, lambda: frames, resize)
+
+
+def _jitter_and_crop(
+  frames: tf.Tensor, size: int, seed: tf.Tensor
+) -> tf.Tensor:
+  """DMVR's scale jitter, then a random crop, the same for all frames."""
+  shape = tf.shape(frames)
+  base = round(size * _CROP_RATIO)
+  short = tf.minimum(shape[1], shape[2])
+  factors = tf.random.stateless_uniform([2], seed + [0, 1], *JITTER)
+  scaled = tf.cast(shape[1:3], tf.float32) * base / tf.cast(short, tf.float32)
+  new = tf.cast(tf.round(scaled * factors), tf.int32)
+  new = tf.maximum(new, size)
+  out = tf.image.resize(frames, new, antialias=True)
+  out = tf.cast(tf.clip_by_value(tf.round(out), 0, 255), tf.uint8)
+  room = tf.cast(new - size + 1, tf.float32)
+  unit = tf.random.stateless_uniform([2], seed + [0, 2])
+  corner = tf.cast(unit * room, tf.int32)
+  return out[:, corner[0]:corner[0] + size, corner[1]:corner[1] + size]
+
+
+def choose_text(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+  """Draws `targets` from the example's texts: one at random each time."""
+  count = tf.shape(example['texts'])[0]
+  # 2**30 outcomes modulo a handful of captions: the bias is below 1e-7.
+  draw = tf.random.stateless_uniform(
+    [], example['seed'] + [0, 3], 0, 2**30, tf.int32
+  )
+  return {**example, 'targets': example['texts'][draw % count]}

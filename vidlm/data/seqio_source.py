@@ -1,0 +1,82 @@
+"""A `seqio.DataSource` over examples addressed by number (imports seqio)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from vidlm.data import order
+from vidlm.data.source import ExampleTable
+
+
+class IndexedSource(seqio.DataSource):
+  """Serves raw examples {record, inputs, texts, seed} by index."""
+
+  def __init__(self, table: ExampleTable, split: str = 'train'):
+    super().__init__(splits=(split,), num_input_examples={split: len(table)})
+    self.table = table
+
+  @property
+  def supports_arbitrary_sharding(self) -> bool:
+    return False
+
+  def list_shards(self, split: str) -> Sequence[str]:
+    return ['indices']
+
+  def get_dataset(
+    self, split: str = 'train', shuffle: bool = True, seed: int | None = None,
+    shard_info: seqio.ShardInfo | None = None, num_epochs: int | None = 1,
+  ) -> tf.data.Dataset:
+    """Examples in order, or in the order of the feed, for seqio's own use."""
+    del split
+    size = len(self.table)
+    ordinals = np.arange(size * (num_epochs or 1))
+    indices = order.shuffled(ordinals, size, seed or 0) if shuffle else (
+      ordinals % size
+    )
+    if shard_info:
+      keep = slice(shard_info.index, None, shard_info.num_shards)
+      ordinals, indices = ordinals[keep], indices[keep]
+    seeds = example_seeds(ordinals, seed or 0)
+    batches = tf.data.Dataset.from_tensor_slices((indices, seeds)).batch(64)
+    return batches.map(
+      lambda i, s: self.lookup_tf(i, s), deterministic=True
+    ).unbatch()
+
+  def lookup_tf(
+    self, indices: tf.Tensor, seeds: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
+    """Raw examples, a batch: texts is a ragged [b, texts of each]."""
+    records, prompts, texts, lengths = tf.numpy_function(
+      self._lookup, [indices], [tf.string, tf.string, tf.string, tf.int64]
+    )
+    for tensor in (records, prompts, texts, lengths):
+      tensor.set_shape([None])
+    seeds.set_shape([None, 2])
+    return {
+      'record': records,
+      'inputs': prompts,
+      'texts': tf.RaggedTensor.from_row_lengths(texts, lengths),
+      'seed': seeds,
+    }
+
+  def _lookup(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+    records, prompts, texts = self.table.lookup(indices)
+    flat = [text.encode() for group in texts for text in group]
+    return (
+      _bytes(records), _bytes([p.encode() for p in prompts]), _bytes(flat),
+      np.array([len(group) for group in texts], np.int64),
+    )
+
+
+def _bytes(values: Sequence[bytes]) -> np.ndarray:
+  out = np.empty(len(values), object)
+  out[:] = values
+  return out
+
+
+def example_seeds(numbers: np.ndarray, seed: int) -> np.ndarray:
+  """int32[b, 2] seeds of global example numbers, for stateless ops."""
+  high = (seed + (numbers >> 30) * 2_654_435_761) & 0x3FFFFFFF
+  return np.stack([high, numbers & 0x3FFFFFFF], -1).astype(np.int32)

@@ -1,0 +1,167 @@
+"""seqio Tasks and Mixtures over clip sets.
+
+A task is described by a frozen dataclass that gin can fill; `register` turns
+it into a `seqio.Task`, so `seqio.TaskRegistry.names()` lists it and its
+preprocessors are seqio's. seqio and TensorFlow are imported only there.
+"""
+
+import dataclasses
+import functools
+import os
+from typing import Any
+
+from vidlm.data import source as source_lib
+from vidlm.data.vocabulary import Vocabulary
+
+CAPTION_PROMPT = 'Generate the alt-text:'  # paper, section 4.2
+QUESTION_PROMPT = 'Answer in en: {question}'  # paper, section 5.4
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipTask:
+  """One task: a clip set and the text that goes with it.
+
+  Attributes:
+    name: In seqio's registry.
+    vocabulary: Of inputs and targets.
+    data_dir: Folder that holds clip sets; joined with the paths below.
+    clips: Clip set; empty for text without clips.
+    split: Its split.
+    kind: 'caption' (one example a clip), 'question' (one a question), 'text'
+      (JSON lines of inputs and targets, no clips).
+    texts: Where the texts come from: a pseudo-caption folder ('caption'), an
+      instructions.parquet ('question'), a JSON lines file ('text'); by
+      default the clip set's own.
+    prompt: The instruction; '{question}' is filled in.
+    kinds: Kinds of instruction to keep; all by default.
+    limit: Only the first so many clips.
+  """
+
+  name: str
+  vocabulary: Vocabulary
+  data_dir: str = ''
+  clips: str = ''
+  split: str = 'train'
+  kind: str = 'caption'
+  texts: str = ''
+  prompt: str = ''
+  kinds: tuple[str, ...] = ()
+  limit: int | None = None
+
+  def examples(self) -> source_lib.ExampleTable:
+    """Reads the table of examples.
+
+    Raises:
+      ValueError: For an unknown kind.
+    """
+    clips = os.path.join(self.data_dir, self.clips)
+    texts = os.path.join(self.data_dir, self.texts) if self.texts else None
+    if self.kind == 'caption':
+      return source_lib.caption_examples(
+        clips, self.split, self.prompt or CAPTION_PROMPT, texts, self.limit
+      )
+    if self.kind == 'question':
+      return source_lib.question_examples(
+        clips, self.split, self.prompt or QUESTION_PROMPT, texts, self.kinds
+      )
+    if self.kind == 'text':
+      return source_lib.text_examples(texts or clips)
+    raise ValueError(
+      f'task {self.name}: kind {self.kind!r} is not caption, question or text'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipMixture:
+  """Tasks drawn at fixed rates.
+
+  Attributes:
+    name: In seqio's registry.
+    tasks: (task, rate) pairs.
+  """
+
+  name: str
+  tasks: tuple[tuple[ClipTask, float], ...]
+
+  def __post_init__(self) -> None:
+    # gin hands lists over; hashing needs tuples.
+    object.__setattr__(self, 'tasks', tuple(tuple(t) for t in self.tasks))
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameOptions:
+  """How frames are sampled: T, pixels, and whether they are augmented."""
+
+  num_frames: int = 8
+  image_size: int = 224
+  augment: bool = False
+
+
+def register(task: ClipTask | ClipMixture | str, frames: FrameOptions) -> str:
+  """Adds a task or a mixture to seqio's registries and returns its name.
+
+  A name that is registered already is taken over by the new description. A
+  string is the name of something registered elsewhere.
+  """
+  import seqio
+
+  if isinstance(task, str):
+    seqio.get_mixture_or_task(task)  # raises with the nearest names
+    return task
+  if isinstance(task, ClipMixture):
+    for part, _ in task.tasks:
+      register(part, frames)
+    seqio.MixtureRegistry.remove(task.name)
+    seqio.MixtureRegistry.add(
+      task.name, [(part.name, rate) for part, rate in task.tasks]
+    )
+    return task.name
+  seqio.TaskRegistry.remove(task.name)
+  seqio.TaskRegistry.add(
+    task.name,
+    source=_source(task.examples()),
+    preprocessors=_preprocessors(frames),
+    output_features=_output_features(task.vocabulary),
+    metric_fns=[],
+  )
+  return task.name
+
+
+def _source(table: source_lib.ExampleTable) -> Any:
+  from vidlm.data import seqio_source
+
+  return seqio_source.IndexedSource(table)
+
+
+def _preprocessors(frames: FrameOptions) -> list[Any]:
+  import seqio
+
+  from vidlm.data import preprocessors
+
+  return [
+    functools.partial(_map, fn=functools.partial(
+      preprocessors.parse_clip, num_frames=frames.num_frames,
+      image_size=frames.image_size, augment=frames.augment,
+    )),
+    functools.partial(_map, fn=preprocessors.choose_text),
+    seqio.preprocessors.tokenize,
+    seqio.preprocessors.append_eos_after_trim,
+  ]
+
+
+def _map(dataset: Any, fn: Any) -> Any:
+  return dataset.map(fn, num_parallel_calls=2, deterministic=True)
+
+
+def _output_features(vocabulary: Vocabulary) -> dict[str, Any]:
+  import seqio
+  import tensorflow as tf
+
+  text = functools.partial(seqio.Feature, vocabulary=vocabulary.seqio)
+  return {
+    # A T5 encoder's input ends in </s> too (t5.data's default).
+    'inputs': text(add_eos=True, required=False),
+    'targets': text(add_eos=True),
+    'frames': seqio.ContinuousFeature(dtype=tf.uint8, rank=4),
+    'frame_mask': seqio.ContinuousFeature(dtype=tf.bool, rank=1),
+  }

@@ -1,0 +1,216 @@
+"""One attention function under every tower: XLA, cuDNN or a TPU kernel.
+
+The three implementations take the same arguments and agree to rounding; which
+one is faster depends on the chip and the length, so the choice is explicit and
+never made behind the caller's back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from vidlm.nn import flash
+
+Implementation = Literal['xla', 'cudnn', 'tpu']
+
+
+def mask_value(dtype: Any) -> Float[Array, '']:
+  """Returns the number that stands for minus infinity.
+
+  Finite, and far enough from the limit that a bias can still be added: a row
+  whose keys are all masked gives a mean and not a NaN.
+  """
+  return jnp.asarray(-0.7 * float(jnp.finfo(dtype).max), dtype)
+
+
+def dot_product_attention(
+    query: Float[Array, 'B Lq K D'],
+    key: Float[Array, 'B Lk K D'],
+    value: Float[Array, 'B Lk K D'],
+    *,
+    scale: float,
+    bias: Float[Array, '#B K Lq Lk'] | None = None,
+    mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+    implementation: Implementation = 'xla',
+) -> Float[Array, 'B Lq K D']:
+  """Computes softmax(scale * q k^T + bias) v.
+
+  The scale is explicit because the two families differ: ViT and CLIP divide by
+  sqrt(D), T5 does not (it is folded into the initialisation of its queries).
+
+  Args:
+    query: [B, Lq, K, D], in the type of the matrix products.
+    key: [B, Lk, K, D].
+    value: [B, Lk, K, D].
+    scale: factor on the dot products.
+    bias: [1 or B, K, Lq, Lk], added after scaling.
+    mask: [1 or B, 1 or K, 1 or Lq, Lk], True where a key may be seen.
+    implementation: 'xla' (float32 softmax, any device), 'cudnn' (fused, NVIDIA
+      GPU, 16-bit types) or 'tpu' (Pallas flash attention).
+
+  Returns:
+    [B, Lq, K, D] in the type of the query.
+
+  Raises:
+    ValueError: if the implementation is unknown.
+  """
+  if implementation not in _IMPLEMENTATIONS:
+    raise ValueError(
+        f'attention: unknown implementation {implementation!r}; choose one of '
+        f'{sorted(_IMPLEMENTATIONS)}.'
+    )
+  return _IMPLEMENTATIONS[implementation](query, key, value, bias, mask, scale)
+
+
+def _xla(query, key, value, bias, mask, scale):
+  logits = jnp.einsum(
+      'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
+  )
+  if scale != 1.0:
+    logits = logits * scale
+  if bias is not None:
+    logits = logits + bias.astype(jnp.float32)
+  if mask is not None:
+    logits = jnp.where(mask, logits, mask_value(jnp.float32))
+  weights = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
+  return jnp.einsum('bkqs,bskd->bqkd', weights, value)
+
+
+def _cudnn(query, key, value, bias, mask, scale):
+  """Merges mask and bias: cuDNN refuses a mask alone (jax#28974)."""
+  q_len, k_len = query.shape[1], key.shape[1]
+  bias = merge_bias(bias, mask, q_len, query.dtype)
+  if bias is not None and (q_len % 2 or k_len % 2):
+    # The backward pass with a bias only takes even lengths.
+    mask = jnp.arange(k_len + k_len % 2) < k_len
+    bias = flash.pad_to(flash.pad_to(bias, 2, axis=2), 2, axis=3)
+    bias = jnp.where(mask, bias, mask_value(bias.dtype))
+    query, key, value = (flash.pad_to(x, 2, 1) for x in (query, key, value))
+  out = jax.nn.dot_product_attention(
+      query, key, value, bias=bias, scale=scale, implementation='cudnn'
+  )
+  return out[:, :q_len]
+
+
+def _tpu(query, key, value, bias, mask, scale):
+  if mask is not None and mask.shape[1] == mask.shape[2] == 1:
+    key_mask = jnp.broadcast_to(
+        mask[:, 0, 0], (key.shape[0], key.shape[1])
+    )  # A mask over keys alone costs no [Lq, Lk] array: it is segment ids.
+    mask = None
+  else:
+    key_mask = jnp.ones(key.shape[:2], bool)
+  bias = merge_bias(bias, mask, query.shape[1], jnp.float32)
+  return flash.sharded_flash_attention(query, key, value, bias, key_mask, scale)
+
+
+def merge_bias(
+    bias: Float[Array, '...'] | None,
+    mask: Bool[Array, '...'] | None,
+    q_length: int,
+    dtype: Any,
+) -> Float[Array, '...'] | None:
+  """Writes a mask into an additive bias.
+
+  Args:
+    bias: [1 or B, K, Lq, Lk] or None.
+    mask: [1 or B, 1 or K, 1 or Lq, Lk] or None.
+    q_length: Lq.
+    dtype: type of the result.
+
+  Returns:
+    [1 or B, 1 or K, Lq, Lk], or None if there is neither bias nor mask.
+  """
+  if bias is None and mask is None:
+    return None
+  bias = jnp.zeros((), dtype) if bias is None else bias.astype(dtype)
+  if mask is not None:
+    bias = jnp.where(mask, bias, mask_value(dtype))
+  shape = (*bias.shape[:2], q_length, bias.shape[3])
+  return jnp.broadcast_to(bias, shape)
+
+
+_IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
+    'xla': _xla,
+    'cudnn': _cudnn,
+    'tpu': _tpu,
+}
+
+
+class MultiHeadDotProductAttention(nn.Module):
+  """Multi-head attention with flax's (and so big_vision's) parameter names.
+
+  Attributes:
+    num_heads: K; the width of the queries is split evenly.
+    dtype: type of the matrix products; parameters stay as they are stored.
+    implementation: see `dot_product_attention`.
+  """
+
+  num_heads: int
+  dtype: str = 'bfloat16'
+  implementation: Implementation = 'xla'
+
+  @nn.compact
+  def __call__(
+      self,
+      inputs_q: Float[Array, 'B Lq C'],
+      inputs_kv: Float[Array, 'B Lk C'],
+      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+  ) -> Float[Array, 'B Lq C']:
+    """Attends from `inputs_q` to `inputs_kv`, where `mask` is True.
+
+    Args:
+      inputs_q: [B, Lq, C].
+      inputs_kv: [B, Lk, C].
+      mask: [1 or B, 1 or K, 1 or Lq, Lk] or None.
+
+    Returns:
+      [B, Lq, C].
+
+    Raises:
+      ValueError: if the width is no multiple of the number of heads.
+    """
+    width = inputs_q.shape[-1]
+    if width % self.num_heads:
+      raise ValueError(
+          f'attention: width {width} is no multiple of {self.num_heads} heads.'
+      )
+    head_dim = width // self.num_heads
+
+    def project(name: str) -> nn.DenseGeneral:
+      return nn.DenseGeneral(
+          (self.num_heads, head_dim),
+          dtype=jnp.dtype(self.dtype),
+          kernel_init=nn.with_logical_partitioning(
+              nn.initializers.xavier_uniform(), ('embed', 'heads', 'kv')
+          ),
+          bias_init=nn.with_logical_partitioning(
+              nn.initializers.zeros, ('heads', 'kv')
+          ),
+          name=name,
+      )
+
+    x = dot_product_attention(
+        project('query')(inputs_q),  # B Lq K D
+        project('key')(inputs_kv),
+        project('value')(inputs_kv),
+        scale=head_dim**-0.5,
+        mask=mask,
+        implementation=self.implementation,
+    )
+    return nn.DenseGeneral(
+        width,
+        axis=(-2, -1),
+        dtype=jnp.dtype(self.dtype),
+        kernel_init=nn.with_logical_partitioning(
+            nn.initializers.xavier_uniform(), ('heads', 'kv', 'embed')
+        ),
+        bias_init=nn.with_logical_partitioning(
+            nn.initializers.zeros, ('embed',)
+        ),
+        name='out',
+    )(x)

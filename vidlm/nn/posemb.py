@@ -1,0 +1,57 @@
+"""Position embeddings of a grid of patches, resampled on loading."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+
+def resample(
+    posemb: Float[np.ndarray, '1 N C'], grid: tuple[int, int]
+) -> Float[np.ndarray, '1 M C']:
+  """Resamples a learned embedding of a square grid to another grid.
+
+  Linear along each axis with corners aligned: the result of
+  `scipy.ndimage.zoom(order=1)`, as big_vision's `resample_posemb` uses it.
+
+  Args:
+    posemb: [1, N, C], N a square number, rows first.
+    grid: (height, width) of the wanted grid, in patches.
+
+  Returns:
+    [1, height * width, C].
+
+  Raises:
+    ValueError: if N is no square number.
+  """
+  count, width = posemb.shape[1:]
+  side = math.isqrt(count)
+  if side * side != count:
+    raise ValueError(
+        f'pos_embedding: {count} positions are no square grid; a class token '
+        'has to be split off before resampling.'
+    )
+  if grid == (side, side):
+    return posemb
+  table = posemb.astype(np.float32).reshape(side, side, width)
+  rows = interpolation_matrix(side, grid[0])
+  columns = interpolation_matrix(side, grid[1])
+  table = np.einsum('yi,xj,ijc->yxc', rows, columns, table, optimize=True)
+  return table.reshape(1, grid[0] * grid[1], width).astype(posemb.dtype)
+
+
+def interpolation_matrix(
+    source: int, target: int
+) -> Float[np.ndarray, 'target source']:
+  """Returns weights of linear interpolation with aligned ends.
+
+  Args:
+    source: number of points there are.
+    target: number of points wanted; the first and last fall on the ends.
+
+  Returns:
+    [target, source], rows sum to one.
+  """
+  at = np.arange(target) * ((source - 1) / max(target - 1, 1))
+  distance = np.abs(at[:, None] - np.arange(source)[None, :])
+  return np.maximum(0.0, 1.0 - distance).astype(np.float32)

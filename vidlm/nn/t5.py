@@ -1,0 +1,154 @@
+"""T5 1.1 / UL2: an encoder-decoder over embeddings, with cached decoding.
+
+Source: google-research/t5x `examples/t5/network.py` (numerics and parameter
+names matched). Unlike there, masks are explicit (visual tokens have no ids) and
+the keys and values of cross-attention are computed once per clip, not once per
+decoded token.
+"""
+
+
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from vidlm.core import partitioning
+from vidlm.nn.t5_layers import Embed, KeyValue, T5Config
+from vidlm.nn.t5_stacks import Decoder, Encoder
+
+__all__ = ['T5', 'KeyValue', 'T5Config']
+
+
+class T5(nn.Module):
+  """The encoder-decoder; parameters as t5x's `target`.
+
+  `__call__` is the text model; a VLM calls `embed`, `encode` and `decode`.
+  """
+
+  config: T5Config
+
+  def setup(self):
+    self.token_embedder = Embed(self.config)
+    self.encoder = Encoder(self.config)
+    self.decoder = Decoder(self.config)
+
+  def __call__(
+      self,
+      encoder_input_tokens: Int[Array, 'B S'],
+      decoder_input_tokens: Int[Array, 'B L'],
+  ) -> Float[Array, 'B L V']:
+    """Returns logits of a text-to-text model; id 0 is padding.
+
+    Args:
+      encoder_input_tokens: [B, S].
+      decoder_input_tokens: [B, L], targets shifted right behind a 0.
+
+    Returns:
+      float32 logits [B, L, V].
+    """
+    mask = encoder_input_tokens > 0
+    encoded = self.encode(self.embed(encoder_input_tokens), mask)
+    return self.decode(encoded, mask, decoder_input_tokens)
+
+  def embed(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L C']:
+    """Embeds token ids [B, L] to [B, L, C]."""
+    return self.token_embedder(tokens)
+
+  def encode(
+      self, embeddings: Float[Array, 'B S C'], mask: Bool[Array, 'B S']
+  ) -> Float[Array, 'B S C']:
+    """Encodes embeddings.
+
+    Args:
+      embeddings: [B, S, C].
+      mask: [B, S], True for real positions.
+
+    Returns:
+      [B, S, C].
+    """
+    return self.encoder(embeddings, mask)
+
+  def decode(
+      self,
+      encoded: Float[Array, 'B S C'],
+      mask: Bool[Array, 'B S'],
+      decoder_input_tokens: Int[Array, 'B L'],
+  ) -> Float[Array, 'B L V']:
+    """Returns float32 logits [B, L, V] of whole sequences.
+
+    Padding sits at the end of a target, so the causal mask alone hides it from
+    every real position.
+
+    Args:
+      encoded: [B, S, C].
+      mask: [B, S], True for real encoder positions.
+      decoder_input_tokens: [B, L].
+
+    Returns:
+      [B, L, V].
+    """
+    x = self.embed(decoder_input_tokens)
+    return self.decoder(x, encoded, mask, self.token_embedder)
+
+  def precompute_cross_kv(self, encoded: Float[Array, 'B S C']) -> KeyValue:
+    """Returns the decoder's keys and values of a clip, once for all steps.
+
+    Args:
+      encoded: [B, S, C].
+
+    Returns:
+      {'key', 'value'}: [layers, B, S, K, D].
+    """
+    return self.decoder.cross_kv(encoded)
+
+  def init_cache(self, batch: int, samples: int, length: int) -> KeyValue:
+    """Returns an empty self-attention cache.
+
+    Args:
+      batch: B, clips.
+      samples: R, samples a clip.
+      length: L, the most tokens that will be decoded.
+
+    Returns:
+      {'key', 'value'}: zeros [layers, B*R, L, K, D].
+    """
+    cfg = self.config
+    shape = (
+        cfg.num_decoder_layers,
+        batch * samples,
+        length,
+        cfg.num_heads,
+        cfg.head_dim,
+    )
+
+    def zeros() -> Array:
+      return partitioning.constrain(
+          jnp.zeros(shape, cfg.dtype), None, 'batch', None, 'heads', 'kv'
+      )
+
+    return {'key': zeros(), 'value': zeros()}
+
+  def decode_step(
+      self,
+      tokens: Int[Array, 'B R'],
+      index: Int[Array, ''],
+      cache: KeyValue,
+      cross_kv: KeyValue,
+      mask: Bool[Array, 'B S'],
+  ) -> tuple[Float[Array, 'B R V'], KeyValue]:
+    """Decodes one token of each of R samples a clip.
+
+    Args:
+      tokens: [B, R], the tokens decoded last (0 at the start).
+      index: their position, from 0.
+      cache: from `init_cache` or the step before.
+      cross_kv: from `precompute_cross_kv`.
+      mask: [B, S], True for real encoder positions.
+
+    Returns:
+      float32 logits [B, R, V] of the next tokens, and the new cache.
+    """
+    x = self.embed(tokens)
+    return self.decoder.step(
+        x, index, cache, cross_kv, mask, self.token_embedder
+    )

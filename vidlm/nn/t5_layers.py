@@ -1,0 +1,369 @@
+"""Layers of T5 1.1, with t5x's numerics and parameter names.
+
+Source: google-research/t5x `examples/t5/` (behaviour matched).
+What differs from a textbook Transformer: no 1/sqrt(D) in attention (it sits in
+the queries' initialisation), RMSNorm in float32, no biases, gated GELU, one
+relative position table for a whole stack.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from vidlm.nn import attention as attention_lib
+from vidlm.nn import layers
+
+# One decoded token's keys and values, or a whole cache: {'key': ..., 'value':}.
+KeyValue = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+  """Sizes of a T5 1.1 / UL2 encoder-decoder; the defaults are XL ("3B").
+
+  Attributes:
+    vocab_size: rows of the embedding: 32128 (T5), 250112 (mT5), 256384 (umT5).
+    emb_dim: C.
+    num_heads: K.
+    head_dim: D.
+    num_encoder_layers: depth of the encoder.
+    num_decoder_layers: depth of the decoder.
+    mlp_dim: width between wi and wo.
+    mlp_activations: their product is the gate; ('gelu', 'linear') is GEGLU.
+    logits_via_embedding: tie the logits to the token embedding.
+    relpos_buckets: rows of the relative position table.
+    relpos_max_distance: distances from here on share one bucket.
+    dropout_rate: applied only when a 'dropout' key is given; not on attention
+      weights, which fused kernels never hold.
+    scan_layers: one scanned layer in place of `layers_{i}`.
+    remat_policy: see `layers.REMAT_POLICIES`.
+    dtype: type of activations and matrix products.
+    attention: implementation, see `attention.dot_product_attention`.
+  """
+
+  vocab_size: int = 32128
+  emb_dim: int = 2048
+  num_heads: int = 32
+  head_dim: int = 64
+  num_encoder_layers: int = 24
+  num_decoder_layers: int = 24
+  mlp_dim: int = 5120
+  mlp_activations: tuple[str, ...] = ('gelu', 'linear')
+  logits_via_embedding: bool = False
+  relpos_buckets: int = 32
+  relpos_max_distance: int = 128
+  dropout_rate: float = 0.0
+  scan_layers: bool = True
+  remat_policy: str = 'nothing_saveable'
+  dtype: str = 'bfloat16'
+  attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self):
+    # gin hands over lists; a linen module's fields must be hashable.
+    object.__setattr__(self, 'mlp_activations', tuple(self.mlp_activations))
+
+
+def _dense(
+    config: T5Config,
+    features: int,
+    axes: tuple[str, str],
+    init: Any,
+    name: str | None = None,
+) -> nn.Dense:
+  return nn.Dense(
+      features,
+      use_bias=False,
+      dtype=jnp.dtype(config.dtype),
+      kernel_init=nn.with_logical_partitioning(init, axes),
+      name=name,
+  )
+
+
+class RMSNorm(nn.Module):
+  """Divides by the root mean square, taken in float32; a scale, no bias."""
+
+  dtype: str = 'bfloat16'
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*batch C']) -> Float[Array, '*batch C']:
+    """Normalises the last axis of `x`."""
+    scale = self.param(
+        'scale',
+        nn.with_logical_partitioning(nn.initializers.ones, ('embed',)),
+        (x.shape[-1],),
+    )
+    x = x.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(mean_square + self.epsilon)
+    return x.astype(self.dtype) * scale.astype(self.dtype)
+
+
+def relative_position_bucket(
+    relative_position: Int[Array, 'Lq Lk'],
+    *,
+    bidirectional: bool,
+    num_buckets: int = 32,
+    max_distance: int = 128,
+) -> Int[Array, 'Lq Lk']:
+  """Maps distances to buckets: small ones exactly, larger ones by logarithm.
+
+  Args:
+    relative_position: [Lq, Lk], key position minus query position.
+    bidirectional: give half of the buckets to keys after the query; otherwise
+      those all share bucket 0.
+    num_buckets: number of buckets.
+    max_distance: distances from here on share the last bucket.
+
+  Returns:
+    [Lq, Lk], values in [0, num_buckets).
+  """
+  n = -relative_position
+  offset = jnp.zeros_like(n)
+  if bidirectional:
+    num_buckets //= 2
+    offset = (n < 0).astype(n.dtype) * num_buckets
+    n = jnp.abs(n)
+  else:
+    n = jnp.maximum(n, 0)
+  max_exact = num_buckets // 2
+  ratio = n.astype(jnp.float32) / max_exact + np.finfo(np.float32).eps
+  large = max_exact + (
+      jnp.log(ratio)
+      / np.log(max_distance / max_exact)
+      * (num_buckets - max_exact)
+  ).astype(n.dtype)
+  large = jnp.minimum(large, num_buckets - 1)
+  return offset + jnp.where(n < max_exact, n, large)
+
+
+class RelativePositionBias(nn.Module):
+  """T5's learned bias on attention logits, by bucketed distance."""
+
+  config: T5Config
+  bidirectional: bool
+
+  @nn.compact
+  def __call__(
+      self, query_positions: Int[Array, 'Lq'], key_positions: Int[Array, 'Lk']
+  ) -> Float[Array, '1 K Lq Lk']:
+    """Returns the bias between positions.
+
+    Args:
+      query_positions: [Lq]; may be traced, as in a decoding step.
+      key_positions: [Lk].
+
+    Returns:
+      [1, K, Lq, Lk].
+    """
+    cfg = self.config
+    table = self.param(
+        'rel_embedding',
+        nn.with_logical_partitioning(
+            nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform'),
+            ('heads', 'relpos_buckets'),
+        ),
+        (cfg.num_heads, cfg.relpos_buckets),
+    )
+    buckets = relative_position_bucket(
+        key_positions[None, :] - query_positions[:, None],
+        bidirectional=self.bidirectional,
+        num_buckets=cfg.relpos_buckets,
+        max_distance=cfg.relpos_max_distance,
+    )
+    # A one-hot product, as in t5x: the gradient of a gather would be a scatter
+    # of Lq * Lk values into a few dozen cells. Exact at the highest precision.
+    one_hot = jax.nn.one_hot(buckets, cfg.relpos_buckets, dtype=jnp.float32)
+    bias = jnp.einsum(
+        'kn,qsn->kqs',
+        table.astype(jnp.float32),
+        one_hot,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return bias[None].astype(cfg.dtype)
+
+
+class MlpBlock(nn.Module):
+  """Gated feed-forward: the product of activated wi_0 and wi_1, then wo."""
+
+  config: T5Config
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B L C']) -> Float[Array, 'B L C']:
+    """Applies the block to each token of `x` [B, L, C]."""
+    cfg = self.config
+    init = nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal')
+    gates = len(cfg.mlp_activations)
+    product = None
+    for i, name in enumerate(cfg.mlp_activations):
+      dense_name = 'wi' if gates == 1 else f'wi_{i}'
+      y = _dense(cfg, cfg.mlp_dim, ('embed', 'mlp'), init, dense_name)(x)
+      y = layers.activation(name)(y)
+      product = y if product is None else product * y
+    product = dropout(self, product)
+    return _dense(cfg, x.shape[-1], ('mlp', 'embed'), init, 'wo')(product)
+
+
+class MultiHeadAttention(nn.Module):
+  """Attention with T5's fused kernels and without scaling.
+
+  The projections are methods of their own so that cached decoding can call
+  them apart.
+  """
+
+  config: T5Config
+
+  def setup(self):
+    cfg = self.config
+    init = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
+    joined = cfg.num_heads * cfg.head_dim
+
+    def query_init(*args):
+      # The 1/sqrt(D) that T5's attention leaves out.
+      return init(*args) / np.sqrt(cfg.head_dim).astype(np.float32)
+
+    axes = ('embed', 'joined_kv')
+    self.query = _dense(cfg, joined, axes, query_init)
+    self.key = _dense(cfg, joined, axes, init)
+    self.value = _dense(cfg, joined, axes, init)
+    self.out = _dense(cfg, cfg.emb_dim, ('joined_kv', 'embed'), init)
+
+  def queries(self, x: Float[Array, 'B L C']) -> Float[Array, 'B L K D']:
+    """Projects [B, L, C] to queries [B, L, K, D]."""
+    return self._split(self.query(x))
+
+  def keys_values(self, x: Float[Array, 'B L C']) -> KeyValue:
+    """Projects [B, L, C] to keys and values [B, L, K, D]."""
+    return {'key': self._split(self.key(x)), 'value': self._split(self.value(x))}
+
+  def attend(
+      self,
+      query: Float[Array, 'B Lq K D'],
+      key_value: KeyValue,
+      bias: Float[Array, '#B K Lq Lk'] | None = None,
+      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+      implementation: attention_lib.Implementation = 'xla',
+  ) -> Float[Array, 'B Lq C']:
+    """Attends and projects back.
+
+    Args:
+      query: [B, Lq, K, D].
+      key_value: keys and values [B, Lk, K, D].
+      bias: [1 or B, K, Lq, Lk] or None.
+      mask: [1 or B, 1, 1 or Lq, Lk] or None.
+      implementation: see `attention.dot_product_attention`.
+
+    Returns:
+      [B, Lq, C].
+    """
+    x = attention_lib.dot_product_attention(
+        query,
+        key_value['key'],
+        key_value['value'],
+        scale=1.0,
+        bias=bias,
+        mask=mask,
+        implementation=implementation,
+    )
+    return self.out(x.reshape(*x.shape[:2], -1))
+
+  def _split(self, x: Float[Array, 'B L J']) -> Float[Array, 'B L K D']:
+    cfg = self.config
+    return x.reshape(*x.shape[:2], cfg.num_heads, cfg.head_dim)
+
+  def __call__(
+      self,
+      inputs_q: Float[Array, 'B Lq C'],
+      inputs_kv: Float[Array, 'B Lk C'],
+      bias: Float[Array, '#B K Lq Lk'] | None = None,
+      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+  ) -> Float[Array, 'B Lq C']:
+    """Attends from `inputs_q` to `inputs_kv`; see `attend`."""
+    return self.attend(
+        self.queries(inputs_q),
+        self.keys_values(inputs_kv),
+        bias,
+        mask,
+        self.config.attention,
+    )
+
+
+class Embed(nn.Module):
+  """The token table, shared by encoder, decoder and, if tied, the logits."""
+
+  config: T5Config
+
+  def setup(self):
+    cfg = self.config
+    self.embedding = self.param(
+        'embedding',
+        nn.with_logical_partitioning(
+            nn.initializers.normal(1.0), ('vocab', 'embed')
+        ),
+        (cfg.vocab_size, cfg.emb_dim),
+    )
+
+  def __call__(self, tokens: Int[Array, '*batch']) -> Float[Array, '*batch C']:
+    """Looks up token ids."""
+    return jnp.take(self.embedding, tokens, axis=0).astype(self.config.dtype)
+
+  def attend(self, x: Float[Array, '*batch C']) -> Float[Array, '*batch V']:
+    """Returns float32 logits by the table, as tied models scale them."""
+    logits = _float32_product(x, self.embedding.T)
+    return logits / np.sqrt(self.config.emb_dim).astype(np.float32)
+
+
+class Logits(nn.Module):
+  """The untied output layer; float32 out, accumulated in float32."""
+
+  config: T5Config
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*batch C']) -> Float[Array, '*batch V']:
+    """Maps hidden states to logits over the vocabulary."""
+    kernel = self.param(
+        'kernel',
+        nn.with_logical_partitioning(
+            nn.initializers.variance_scaling(
+                1.0, 'fan_in', 'truncated_normal'
+            ),
+            ('embed', 'vocab'),
+        ),
+        (x.shape[-1], self.config.vocab_size),
+    )
+    return _float32_product(x, kernel)
+
+
+def _float32_product(x: Array, kernel: Array) -> Array:
+  """Multiplies in the type of `x`: no float32 copy of a 250k-row table."""
+  return jnp.einsum(
+      '...c,cv->...v',
+      x,
+      kernel.astype(x.dtype),
+      preferred_element_type=jnp.float32,
+  )
+
+
+def dropout(
+    module: nn.Module, x: Float[Array, 'B L C']
+) -> Float[Array, 'B L C']:
+  """Applies T5's dropout: one mask for all positions of an example.
+
+  Args:
+    module: has a `config` with the rate; its 'dropout' key is used.
+    x: [B, L, C].
+
+  Returns:
+    [B, L, C]; `x` itself if the rate is 0 or no 'dropout' key was given.
+  """
+  rate = module.config.dropout_rate
+  if rate == 0.0 or not module.has_rng('dropout'):
+    return x
+  shape = (x.shape[0], 1, x.shape[2])
+  kept = jax.random.bernoulli(module.make_rng('dropout'), 1.0 - rate, shape)
+  return jnp.where(kept, x / (1.0 - rate), jnp.zeros((), x.dtype))

@@ -1,0 +1,147 @@
+"""`vidlm train`: any stage of the recipe, from its gin file.
+
+The signature is the contract; gin only binds it (t5x's `train.train`).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from vidlm.core import checkpoints, launch, loop, optim, partitioning
+from vidlm.data import feed as feed_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices as ('data', 'model'), and how parameters lie on them.
+
+  Attributes:
+    data: Size of the data axis; -1 takes what `model` leaves.
+    model: Size of the model axis.
+    fsdp: Also shard parameters and optimizer state over `data`.
+    additional_rules: (logical axis, mesh axis) pairs that go first.
+  """
+
+  data: int = -1
+  model: int = 1
+  fsdp: bool = True
+  additional_rules: tuple[tuple[str, str | None], ...] = ()
+
+  def partitioner(
+    self, devices: Sequence[Any] | None = None
+  ) -> partitioning.Partitioner:
+    """Lays a mesh over the devices (all of them by default)."""
+    mesh = partitioning.make_mesh(self.data, self.model, devices)
+    rules = (
+      *(tuple(rule) for rule in self.additional_rules),
+      *partitioning.STANDARD_RULES,
+    )
+    return partitioning.Partitioner(mesh, rules, fsdp=self.fsdp)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+  """When checkpoints are saved and how many stay (t5x's names).
+
+  Attributes:
+    period: Steps between checkpoints; the last step is always saved.
+    keep: Newest checkpoints that stay on disk.
+  """
+
+  period: int = 1000
+  keep: int = 2
+
+
+def train(
+  *,
+  model: Any,
+  model_dir: str,
+  train_dataset_cfg: feed_lib.DatasetConfig,
+  schedule: Sequence[tuple[str, Any]],
+  optimizer: Any,
+  train_steps: int,
+  mesh: MeshConfig = MeshConfig(),
+  checkpoint_cfg: CheckpointConfig = CheckpointConfig(),
+  initial_checkpoint_path: str | None = None,
+  random_seed: int = 0,
+  frozen_dtype: str = 'bfloat16',
+  grad_clip_norm: float | None = None,
+  lr_mults: Sequence[tuple[str, float]] | None = None,
+  wd_mults: Sequence[tuple[str, float]] | None = None,
+  log_period: int = 50,
+  peak_flops: float | None = None,
+) -> Any:
+  """Trains what `schedule` names and freezes the rest.
+
+  Args:
+    model: An objective: a model with its loss (`core.objective.Objective`).
+    model_dir: Where config.gin, metrics and checkpoints go. A run that finds
+      its own checkpoint there goes on from it.
+    train_dataset_cfg: What to train on.
+    schedule: Ordered (pattern, learning rate or None); None freezes.
+    optimizer: `optim.Adafactor`, `optim.Sgd` or `optim.AdamW`.
+    train_steps: Step at which to stop.
+    mesh: Devices and sharding.
+    checkpoint_cfg: When to save.
+    initial_checkpoint_path: Parameters to start from.
+    random_seed: Of initialisation and dropout.
+    frozen_dtype: What frozen parameters are kept in.
+    grad_clip_norm: Global norm over the trained part; None for no clipping.
+    lr_mults: Ordered (pattern, factor) on the learning rate.
+    wd_mults: Ordered (pattern, factor) on the weight decay.
+    log_period: Steps between lines of metrics.
+    peak_flops: Of one device, for model FLOP utilisation.
+
+  Returns:
+    The final `TrainState`.
+
+  Raises:
+    ValueError: For a schedule that doesn't fit the parameters, or a checkpoint
+      of another shape.
+  """
+  import jax
+
+  if jax.process_index() == 0:
+    launch.write_config(model_dir)
+  feed = feed_lib.make_feed(
+    train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()
+  )
+  initial = None
+  if initial_checkpoint_path:
+    logging.info('parameters from %s', initial_checkpoint_path)
+    initial = checkpoints.load_params(initial_checkpoint_path)
+  return loop.train_loop(
+    objective=model,
+    feed=feed,
+    optimizer=optim.OptimizerConfig(
+      schedule=schedule, optimizer=optimizer, grad_clip_norm=grad_clip_norm,
+      lr_mults=lr_mults, wd_mults=wd_mults,
+    ),
+    partitioner=mesh.partitioner(),
+    model_dir=model_dir,
+    train_steps=train_steps,
+    batch_size=train_dataset_cfg.batch_size,
+    seed=random_seed,
+    checkpoint_period=checkpoint_cfg.period,
+    keep=checkpoint_cfg.keep,
+    log_period=log_period,
+    initial_params=initial,
+    frozen_dtype=frozen_dtype,
+    peak_flops=peak_flops,
+  )
+
+
+def run() -> int:
+  """Trains as the parsed gin configuration says.
+
+  Returns:
+    The exit status: 0, or `loop.PREEMPTED_EXIT_CODE` after a SIGTERM whose
+    checkpoint was saved.
+  """
+  try:
+    launch.bound(train)()
+  except loop.Preempted:
+    return loop.PREEMPTED_EXIT_CODE
+  return 0
