@@ -26,20 +26,20 @@ def block(width: int, mlp_dim: int, length: int) -> float:
   Returns:
     FLOPs; masked attention counts in full, as it is computed.
   """
-  dense = 2 * length * (4 * width**2 + 2 * width * mlp_dim)
-  return dense + 4 * length**2 * width
+  dense = 2.0 * length * (4 * width**2 + 2 * width * mlp_dim)
+  return dense + 4.0 * length**2 * width
 
 
 def image_parts(model: vit_st.ViTST) -> list[Part]:
   """Forward FLOPs of one clip, in the order of the forward pass."""
   v = vit.decode_variant(model.variant)
   patches = model.num_frames * (model.image_size // v.patch_size) ** 2
-  stem = 2 * patches * 3 * v.patch_size**2 * v.width
+  stem = 2.0 * patches * 3 * v.patch_size**2 * v.width
   blocks = v.depth * block(v.width, v.mlp_dim, 1 + patches)
   return [
     (r'img/(embedding/.*|cls|\w+_embedding|ln_pre/.*)', stem),
     (r'img/Transformer/.*', blocks),
-    (r'img/head/.*', 2 * v.width * model.embed_dim),
+    (r'img/head/.*', 2.0 * v.width * model.embed_dim),
   ]
 
 
@@ -49,7 +49,7 @@ def text_parts(model: text.TextTransformer, length: int) -> list[Part]:
   return [
     (r'txt/(Embed_0/.*|pos_embedding)', 0.0),
     (r'txt/Encoder_0/.*', model.depth * block(model.width, mlp_dim, length)),
-    (r'txt/head/.*', 2 * model.width * model.embed_dim),
+    (r'txt/head/.*', 2.0 * model.width * model.embed_dim),
   ]
 
 
@@ -99,5 +99,5 @@ def flops_per_step(
   example += training_flops(
     text_parts(model.txt, text_length), names, is_trained
   )
-  matrix = 3 * 2 * batch_size**2 * model.img.embed_dim
+  matrix = 3.0 * 2 * batch_size**2 * model.img.embed_dim
   return batch_size * example + matrix

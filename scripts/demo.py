@@ -40,11 +40,14 @@ SCALES = (0.125, 0.25, 0.5, 1.0)
 class Demo:
   """The stages in order; each knows whether it has been done."""
 
+  num_frames = 8  # every VLM sees all frames when it captions and answers
+
   def __init__(self, output: pathlib.Path, videos: str | None, seed: int):
     self.output = output
     self.videos = videos
     self.seed = seed
     self.seconds = output / 'seconds.json'
+    self.models: dict[str, Any] = {}
 
   def run(self) -> None:
     """Runs what is left, and writes the report."""
@@ -130,18 +133,17 @@ class Demo:
 
   def caption(self) -> None:
     """Describes the unlabelled clips with every model."""
-    from vidlm import caption_run, restored
+    from vidlm import caption_run
 
     for source, stage, frames in (
-      *((source, stage, None) for source, stage in SOURCES.items()),
-      ('single_frame', 'language', 1),
+      *((source, source, self.num_frames) for source in SOURCES),
+      ('single_frame', 'visual+language', 1),
     ):
       output = self.captions(source)
       if (output / 'manifest.json').exists():
         continue
       caption_run.caption_clips(
-        restored.load_vlm(str(self.output / stage)),
-        clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
+        self.vlm(stage), clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
         num_samples=SAMPLES, num_frames=frames, seed=self.seed,
         clips_per_device=64, max_length=24,
       )
@@ -176,6 +178,39 @@ class Demo:
     name = f'dualenc_{source}'
     return name if clips is None else f'{name}_{clips}'
 
+  def scaling_runs(self) -> list[tuple[str, int | None]]:
+    """The runs that Figure 5 shows."""
+    curves = ('alt_text', 'image_vlm', 'visual+language')
+    return [run for run in self.dual_encoder_runs() if run[0] in curves]
+
+  def vlm_stages(self) -> tuple[str, ...]:
+    """The VLMs that are scored, as the report calls them."""
+    return tuple(SOURCES)
+
+  def caption_sources(self) -> tuple[str, ...]:
+    """Everything that captions the web clips."""
+    return ('alt_text', *SOURCES, 'single_frame')
+
+  def vlm(self, stage: str) -> Any:
+    """A restored VLM, kept in memory."""
+    from vidlm import restored
+
+    if stage not in self.models:
+      self.models[stage] = restored.load_vlm(str(self.output / SOURCES[stage]))
+    return self.models[stage]
+
+  def texts_of(self, source: str) -> dict[str, list[str]]:
+    """{clip id: captions} of the web clips."""
+    from vidlm.data import captions, clips
+
+    if source == 'alt_text':
+      reader = clips.open_clips(str(self.output / 'data/web_clips'), 'train')
+      return dict(zip(reader.clip_ids(), reader.texts(), strict=True))
+    table = captions.read_captions(str(self.captions(source)))
+    return {
+      row['clip_id']: row['captions'] or [] for row in table.to_pylist()
+    }
+
   def score(self) -> None:
     """Scores everything; what is scored already is read back."""
     demo_scores.score(self)
@@ -194,6 +229,16 @@ class Demo:
     """The real-pixels model if there is one, else the miniature's."""
     real = self.output.parent / 'real_pixels' / 'vlm'
     return real if (real / 'config.gin').exists() else self.output / 'language'
+
+  def own_model_note(self) -> str:
+    """What the page says about captions of the user's videos."""
+    if self.own_model().name == 'language':
+      return (
+        'Captioned by the miniature, which has seen nothing but drawn bodies: '
+        'these captions show the path, not a description. Train on real '
+        'videos with `make real-pixels VIDEOS=DIR`.'
+      )
+    return f'Captioned by {self.own_model()}, trained on a captioned folder.'
 
   def report(self) -> None:
     """Writes report.json and report.html."""

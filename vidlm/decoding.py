@@ -6,12 +6,13 @@ The key of step i is `fold_in(sample key, i)`: what a clip gets does not depend
 on who shares its batch.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Key, UInt32
 
 from vidlm import samplers
 
@@ -19,13 +20,6 @@ EOS_ID = 1
 
 Batch = dict[str, Array]
 Params = Any
-
-
-class Model(Protocol):
-  """What decoding asks of a model: methods of a linen module, by name."""
-
-  def apply(self, variables: Any, *args: Any, method: str) -> Any:
-    """Calls `encode`, `precompute_cross_kv`, `init_cache`, `decode_step`."""
 
 
 @flax.struct.dataclass
@@ -39,9 +33,10 @@ class Samples:
     lengths: [B, K] numbers of emitted tokens, EOS included.
   """
 
-  tokens: Int[Array, 'B K L']
-  logprobs: Float[Array, 'B K']
-  lengths: Int[Array, 'B K']
+  # Plain types: a pytree is also rebuilt around things that are no arrays.
+  tokens: Array
+  logprobs: Array
+  lengths: Array
 
 
 def sample_keys(
@@ -64,7 +59,7 @@ def sample_keys(
 
 
 def sample(
-  model: Model,
+  model: nn.Module,
   params: Params,
   batch: Batch,
   *,
@@ -78,7 +73,8 @@ def sample(
   To be compiled with model, sampler, num_samples and max_length static.
 
   Args:
-    model: a linen module with the methods of `Model`, e.g. `VideoVLM`.
+    model: a linen module with the methods `encode`, `precompute_cross_kv`,
+      `init_cache` and `decode_step`, as `VideoVLM`.
     params: its parameters.
     batch: the model's encoder inputs, [B, ...].
     sampler: see `vidlm.samplers`.
@@ -119,7 +115,7 @@ def sample(
 
 
 def greedy(
-  model: Model, params: Params, batch: Batch, *, max_length: int
+  model: nn.Module, params: Params, batch: Batch, *, max_length: int
 ) -> Samples:
   """Decodes the most likely token at each step.
 
@@ -144,7 +140,7 @@ def greedy(
   )
 
 
-def score(model: Model, params: Params, batch: Batch) -> Float[Array, 'B']:
+def score(model: nn.Module, params: Params, batch: Batch) -> Float[Array, 'B']:
   """Returns the log-likelihood of the targets of each example.
 
   Args:
@@ -170,12 +166,12 @@ def score(model: Model, params: Params, batch: Batch) -> Float[Array, 'B']:
 class _State:
   """What the loop carries from token to token."""
 
-  step: Int[Array, '']
-  last: Int[Array, 'B K']
-  tokens: Int[Array, 'B K L']
-  logprobs: Float[Array, 'B K']
-  lengths: Int[Array, 'B K']
-  ended: Bool[Array, 'B K']
+  step: Array  # int32
+  last: Array  # int32[B, K]
+  tokens: Array  # int32[B, K, L]
+  logprobs: Array  # float32[B, K]
+  lengths: Array  # int32[B, K]
+  ended: Array  # bool[B, K]
   cache: Any
 
 

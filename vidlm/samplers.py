@@ -6,13 +6,14 @@ but its logits and its key.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 
+@runtime_checkable
 class Sampler(Protocol):
   """Draws token ids from logits."""
 

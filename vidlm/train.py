@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.core import checkpoints, launch, loop, optim, partitioning
+from vidlm.core import checkpoints, launch, loop, partitioning
 from vidlm.data import feed as feed_lib
 
 
@@ -115,10 +115,11 @@ def train(
   return loop.train_loop(
     objective=model,
     feed=feed,
-    optimizer=optim.OptimizerConfig(
-      schedule=schedule, optimizer=optimizer, grad_clip_norm=grad_clip_norm,
-      lr_mults=lr_mults, wd_mults=wd_mults,
-    ),
+    schedule=schedule,
+    optimizer=optimizer,
+    grad_clip_norm=grad_clip_norm,
+    lr_mults=lr_mults,
+    wd_mults=wd_mults,
     partitioner=mesh.partitioner(),
     model_dir=model_dir,
     train_steps=train_steps,

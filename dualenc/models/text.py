@@ -97,14 +97,14 @@ class TextTransformer(nn.Module):
       self.vocab_size,
       self.width,
       dtype=jnp.dtype(self.dtype),
-      embedding_init=nn.with_logical_partitioning(
+      embedding_init=partitioning.with_logical_axes(
         nn.initializers.normal(0.02), ('vocab', 'embed')
       ),
       name='Embed_0',
     )(text)
     positions = self.param(
       'pos_embedding',
-      nn.with_logical_partitioning(
+      partitioning.with_logical_axes(
         nn.initializers.normal(0.01), (None, None, 'embed')
       ),
       (1, self.context_length, self.width),
@@ -113,9 +113,7 @@ class TextTransformer(nn.Module):
     return partitioning.constrain(x, 'batch', 'length', 'embed')
 
 
-def end_of_text(
-  text: Int[Array, 'B L'], eos_id: int | None
-) -> Int[Array, 'B']:
+def end_of_text(text: Int[Array, 'B L'], eos_id: int | None) -> Int[Array, 'B']:
   """Returns the position at which each text is read.
 
   Args:

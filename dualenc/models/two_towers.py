@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
+from vidlm.core import partitioning
 from dualenc.models import text as text_lib
 from dualenc.models import vit_st
 
@@ -76,7 +77,7 @@ class TwoTowers(nn.Module):
 
   def _scale_and_bias(self) -> dict[str, Any]:
     def scalar(name: str, value: float) -> Float[Array, '1']:
-      init = nn.with_logical_partitioning(
+      init = partitioning.with_logical_axes(
         nn.initializers.constant(value), (None,)
       )
       return self.param(name, init, (1,))

@@ -211,4 +211,4 @@ def resample_pos_embedding(
 
 
 def _partitioned(init: Any, axes: tuple[str | None, ...]) -> Any:
-  return nn.with_logical_partitioning(init, axes)
+  return partitioning.with_logical_axes(init, axes)

@@ -35,9 +35,9 @@ def test_any_slice_equals_the_whole():
 
 @pytest.mark.parametrize('processes', [1, 2, 4, 8])
 def test_processes_share_out_one_global_batch(processes):
-  numbers = np.concatenate([
-    feed.local_numbers(7, 16, p, processes) for p in range(processes)
-  ])
+  numbers = np.concatenate(
+    [feed.local_numbers(7, 16, p, processes) for p in range(processes)]
+  )
   assert numbers.tolist() == list(range(112, 128))
   drawn = [
     feed.draw(feed.local_numbers(7, 16, p, processes), (1.0, 2.0), (9, 11), 3)

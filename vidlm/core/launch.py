@@ -110,9 +110,12 @@ def parse_gin(
       raise ValueError(
         f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
       )
-  gin.parse_config_files_and_bindings(
-    list(files), [], finalize_config=False, skip_unknown=False
-  )
+  try:
+    gin.parse_config_files_and_bindings(
+      list(files), [], finalize_config=False, skip_unknown=False
+    )
+  except (SyntaxError, NameError, ImportError, AttributeError) as error:
+    raise ValueError(f'{", ".join(files)}: {error}') from error
   known = _macro_names()
   for binding in bindings:
     name = binding.split('=', 1)[0].strip()

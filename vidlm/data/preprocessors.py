@@ -10,8 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from vidlm.data import clips as clips_lib
-from vidlm.data import video as video_lib
+from vidlm.data import clip_schema, sampling
 
 JITTER = (0.9, 1.33)
 _CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)
@@ -19,7 +18,7 @@ _CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)
 
 @functools.lru_cache(maxsize=1)
 def _clip_features() -> Any:
-  return clips_lib.features()
+  return clip_schema.features()
 
 
 def parse_clip(
@@ -36,7 +35,7 @@ def parse_clip(
   def decode() -> tuple[tf.Tensor, tf.Tensor]:
     record = _parse_record(example['record'])
     stored = tf.shape(record['frames'])[0]
-    indices = video_lib.select_frames_tf(stored, num_frames)
+    indices = sampling.select_frames_tf(stored, num_frames)
     frames = _decode_frames(record['frames'], indices, num_frames)
     frames = (
       _jitter_and_crop(frames, image_size, example['seed'])
@@ -69,7 +68,9 @@ def _decode_frames(
 ) -> tf.Tensor:
   # Unrolled: a tf.map_fn over a handful of frames costs more than decoding.
   return tf.stack([
-    tf.io.decode_jpeg(encoded[indices[t]], channels=3, dct_method='INTEGER_ACCURATE')
+    tf.io.decode_jpeg(
+      encoded[indices[t]], channels=3, dct_method='INTEGER_ACCURATE'
+    )
     for t in range(num_frames)
   ])
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from vidlm.data import captions as captions_lib
 from vidlm.data import clips as clips_lib
 
 
@@ -80,6 +79,8 @@ def caption_examples(
   ids = list(reader.clip_ids())
   chosen = ids[:limit]
   if captions:
+    from vidlm.data import captions as captions_lib
+
     table = captions_lib.read_captions(captions)
     rows = zip(table['clip_id'].to_pylist(), table['captions'].to_pylist(),
                strict=True)

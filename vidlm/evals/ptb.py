@@ -3,7 +3,7 @@
 `pycocoevalcap` calls Stanford's PTBTokenizer (CoreNLP 3.4.1) with
 `-preserveLines -lowerCase` and then drops a list of punctuation tokens. This
 gives the same tokens: the token shapes are in `ptb_rules`, the longest match
-wins as in a generated lexer. `tests/evals/ptb_test.py` compares the two.
+wins as in a generated lexer. `tests/evals/test_ptb.py` compares the two.
 """
 
 import functools
@@ -15,9 +15,10 @@ from vidlm.evals import ptb_rules
 
 # The list is compared after lower-casing, so '-lrb-' and its kin survive, as
 # they do in the reference implementation.
-PUNCTUATION = frozenset(
-  "'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split()
-)
+PUNCTUATION = {
+  *("''", "'", '``', '`', '-LRB-', '-RRB-', '-LCB-', '-RCB-'),
+  *('.', '?', '!', ',', ':', '-', '--', '...', ';'),
+}
 NAME = 'ptb-3.4.1 (vidlm.evals.ptb)'
 
 # Most of a caption needs no rules: letters before a space are a word, whatever

@@ -65,7 +65,9 @@ _MARKS = (
 )
 _ACCENT_ENTITY = '&[aeiouAEIOU]' + _one_of('acute grave uml') + ';'
 _L = rf'(?:[[\p{{L}}\u1885\u1886{_MARKS}]--[{_NEWER}]]|{_ACCENT_ENTITY})'
-_LD = rf'(?:[[\p{{L}}\p{{Nd}}\u1885\u1886{_MARKS}]--[{_NEWER}]]|{_ACCENT_ENTITY})'
+_LD = (
+  rf'(?:[[\p{{L}}\p{{Nd}}\u1885\u1886{_MARKS}]--[{_NEWER}]]|{_ACCENT_ENTITY})'
+)
 _AN = rf'[[\p{{L}}\p{{Nd}}\u1885\u1886]--[{_NEWER}]]'
 
 SPACE = r'[ \t\u00A0\u2000-\u200A\u3000]'
@@ -77,7 +79,9 @@ _PAUSE = r'[,;:\u3001]'
 _HYPHEN = r'[-_\u058A\u2010\u2011]'
 
 _WORD = rf'{_L}{_LD}*(?:[.!?]{_L}{_LD}*)*'
-_AUX = rf'{_APOS}(?:[msdMSD]|{_any_case("re")}|{_any_case("ve")}|{_any_case("ll")})'
+_AUX = (
+  rf'{_APOS}(?:[msdMSD]|{_any_case("re")}|{_any_case("ve")}|{_any_case("ll")})'
+)
 _NOT = rf'[nN]{_APOS_ANY}[tT]'
 _NOT_HOST = r'[A-Za-z\xAD]*[A-MO-Za-mo-z]\xAD*'
 _NUM = rf'(?:{_DIGIT}+|{_DIGIT}*(?:[.:,\xAD\u066B\u066C]{_DIGIT}+)+)'
@@ -91,9 +95,8 @@ _PHONE = (
   r'|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5})'
 )
 
-_NATIONS = '|'.join(
-  [_any_case(r'(Canada|Sino|Korean|EU|Japan|non)-U\.S')]
-  + [_any_case(r'U\.S\.-(U\.K|U\.S\.S\.R)')]
+_NATIONS = _any_case(
+  r'(?:(?:Canada|Sino|Korean|EU|Japan|non)-U\.S|U\.S\.-U\.(?:K|S\.S\.R))'
 )
 _ACRONYM = rf'(?:[A-Za-z](?:\.[A-Za-z])*|{_NATIONS})'
 _ACRONYM2 = rf'(?:[A-Za-z](?:\.[A-Za-z])+|{_NATIONS})'
@@ -138,9 +141,7 @@ _FILE_EXTENSION = _one_of(
 )
 _FILENAME = rf'{_LD}+(?:\.{_LD}+)*\.{_FILE_EXTENSION}'
 _URL_END = r'[^ \t\n\f\r"<>|.!?(){},\-]'
-_URL = (
-  _any_case('https?') + r'://[^ \t\n\f\r"<>|(){}]+' + _URL_END
-)
+_URL = _any_case('https?') + r'://[^ \t\n\f\r"<>|(){}]+' + _URL_END
 _SITE = (
   rf'(?:{_any_case("www")}\.(?:[^ \t\n\f\r"<>|.!?(){{}},]+\.)+[a-zA-Z]{{2,4}}'
   # The class holds the range from comma to underscore: no digits, no capitals.
@@ -150,7 +151,8 @@ _SITE = (
 )
 _EMAIL = (
   r'(?:&[lL][tT];|<)?[a-zA-Z0-9][^ \t\n\f\r"<>|()\xA0{}]*@'
-  r'(?:[^ \t\n\f\r"<>|(){}.\xA0]+\.)*[^ \t\n\f\r"<>|(){}.\xA0]+(?:&[gG][tT];|>)?'
+  r'(?:[^ \t\n\f\r"<>|(){}.\xA0]+\.)*[^ \t\n\f\r"<>|(){}.\xA0]+'
+  r'(?:&[gG][tT];|>)?'
 )
 _ELISION = rf'(?:[dDoOlL]{_APOS_ANY}{_AN})?'
 _COMPOUND = rf'{_ELISION}{_AN}+(?:{_HYPHEN}{_ELISION}{_AN}+)*'
@@ -163,23 +165,27 @@ _SLASHED = (
   r'[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}'
   r'(?:\\?/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}'
 )
-_WITH_APOSTROPHE = '|'.join([
-  rf'{_APOS}[nN]{_APOS}?',
-  rf'[lLdDjJ]{_APOS}',
-  rf'{_one_of("Dunkin somethin ol")}{_APOS}',
-  rf'{_APOS}{_one_of("em till? cause")}',
-  rf'(?:[A-HJ-XZ]|n){_APOS_ANY}{_ALPHA}{{2,}}',
-  rf'{_APOS}[2-9]0[sS]',
-  rf'{_ALPHA}+[aeiouyAEIOUY]{_APOS_ANY}[aeiouA-Z]{_ALPHA}*',
-  _one_of(r"cont'd\.? 'twas nor'easter c'mon e'er s'mores ev'ry li'l nat'l"),
-  rf'[oO]{_APOS_ANY}[oO]',
-])
-_FIXED = '|'.join([
-  _any_case('-(RRB|LRB|RCB|LCB|RSB|LSB)-'),
-  _one_of(r'C\.D\.s pro- anti-'),
-  rf'[sS](?:&|{_AMP})(?:[pP]-500|[lL][sS])',
-  rf'{_any_case("Cap")}{_APOS}[nN]|[cC]{_APOS}{_any_case("est")}',
-])
+_WITH_APOSTROPHE = '|'.join(
+  [
+    rf'{_APOS}[nN]{_APOS}?',
+    rf'[lLdDjJ]{_APOS}',
+    rf'{_one_of("Dunkin somethin ol")}{_APOS}',
+    rf'{_APOS}{_one_of("em till? cause")}',
+    rf'(?:[A-HJ-XZ]|n){_APOS_ANY}{_ALPHA}{{2,}}',
+    rf'{_APOS}[2-9]0[sS]',
+    rf'{_ALPHA}+[aeiouyAEIOUY]{_APOS_ANY}[aeiouA-Z]{_ALPHA}*',
+    _one_of(r"cont'd\.? 'twas nor'easter c'mon e'er s'mores ev'ry li'l nat'l"),
+    rf'[oO]{_APOS_ANY}[oO]',
+  ]
+)
+_FIXED = '|'.join(
+  [
+    _any_case('-(RRB|LRB|RCB|LCB|RSB|LSB)-'),
+    _one_of(r'C\.D\.s pro- anti-'),
+    rf'[sS](?:&|{_AMP})(?:[pP]-500|[lL][sS])',
+    rf'{_any_case("Cap")}{_APOS}[nN]|[cC]{_APOS}{_any_case("est")}',
+  ]
+)
 _TAG = (
   r'<(?:[!?][A-Za-z\-][^>\r\n]*|[A-Za-z][A-Za-z0-9_:.\-]*'
   r'(?:[ ]+(?:[A-Za-z][A-Za-z0-9_:.\-]*'
@@ -291,7 +297,9 @@ RULES = (
     r'[\xA2-\xA5\x80\u20A0\u20AC\u060B\u0E3F\u20A4\uFFE0\uFFE1\uFFE5\uFFE6]',
     write=_currency,
   ),
-  Rule(rf'{_ACRONYM}\.', rf'{_GAP}+(?:{_STARTERS}|{_TAG}){_GAP}', lone_unread=True),
+  Rule(
+    rf'{_ACRONYM}\.', rf'{_GAP}+(?:{_STARTERS}|{_TAG}){_GAP}', lone_unread=True
+  ),
   Rule(rf'{_ABBR_NUMBER}\.', rf'{_GAP}?\p{{Nd}}'),
   Rule(r'(?:[pP][tT][eyEY]|[cC][oO])\.', rf'{SPACE}{_one_of("ltd lim")}'),
   Rule(rf'{_ABBR_LOW}\.', r'(?s:..)?'),
@@ -333,5 +341,8 @@ RULES = (
   Rule(rf"{_APOS}|''|{_QUOTES}", write=_latex),
   Rule('<<|>>'),
   Rule(_SYMBOLS),
-  Rule(rf'{SPACE}+|[\x00\x7F\u200B\u200E\u200F\uFEFF]|&[nN][bB][sS][pP];', write=_as('')),
+  Rule(
+    rf'{SPACE}+|[\x00\x7F\u200B\u200E\u200F\uFEFF]|&[nN][bB][sS][pP];',
+    write=_as(''),
+  ),
 )

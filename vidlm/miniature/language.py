@@ -1,7 +1,7 @@
 """Text without pictures that teaches a language model time in words.
 
-UL2 knows what "at the left, then in the middle, then at the right" amounts
-to; a language model trained on the miniature alone has to be told.
+UL2 knows what "left, then in the middle, then right" amounts to; a language
+model that is trained on the miniature alone has to be told.
 """
 
 import numpy as np
@@ -16,46 +16,58 @@ _KINDS = ('story', 'question', 'narration')
 _SHARES = (0.55, 0.25, 0.2)
 
 
-def story(scene: Scene, steps: int = 8) -> str:
-  """A scene frame by frame, as 'a red bar at the left then middle ...'.
+def story(scene: Scene, steps: int = 8, by_frame: bool = False) -> str:
+  """A scene in words, one word a body and frame.
 
   Args:
     scene: What to tell.
     steps: Number of frames, evenly spaced.
+    by_frame: Frame after frame, 'red bar left red bar middle ...', as frames
+      come; otherwise body after body, 'red bar left middle ...'.
   """
-  frames = np.arange(steps) * len(scene.tracks) // steps
-  tracks = scene.tracks[frames]
-  return ' and '.join(
-    f'a {body.name} {" then ".join(_told(tracks[:, i]))}'
-    for i, body in enumerate(scene.bodies)
-  )
+  tracks = scene.tracks[np.arange(steps) * len(scene.tracks) // steps]
+  told = [_told(tracks[:, i]) for i in range(len(scene.bodies))]
+  if not by_frame:
+    return ' and '.join(
+      f'{body.name} {" ".join(words)}'
+      for body, words in zip(scene.bodies, told, strict=True)
+    )
+  words = []
+  for t in range(steps):
+    seen = [
+      f'{body.name} {told[i][t]}' for i, body in enumerate(scene.bodies)
+      if tracks[t, i, 3]
+    ]
+    words += seen or ['nothing']
+  return ' '.join(words)
 
 
 def _told(track: Float[np.ndarray, 'f 4']) -> list[str]:
-  """One or two words a frame: gone, its size if that changes, or a place."""
+  """The one thing that changes: its size, where it is, or that it is there."""
+  ways = np.ptp(track[:, :2], axis=0)
+  axis = int(np.argmax(ways))
   if np.ptp(track[:, 2]) > 2:
-    sizes = {'': 'medium'}
-    words = [size := texts.size_name(w) for w in track[:, 2]]
-    return [sizes.get(size, size) for size in words]
-  # A lane or a collision moves a body by less than a third of the picture:
-  # then say on which side of its own way it is.
-  words = [texts.place_name(x, y) for x, y in track[:, :2]]
-  if len(set(words)) == 1 and np.ptp(track[:, :2]) * 0 == 0:
-    words = [_side(track, t) or words[t] for t in range(len(track))]
+    words = [texts.size_name(width) or 'medium' for width in track[:, 2]]
+  elif ways[axis] > 2:
+    words = _along(track[:, axis], axis)
+  else:
+    words = ['there'] * len(track)
   return [
     word if visible else 'gone'
     for word, visible in zip(words, track[:, 3], strict=True)
   ]
 
 
-def _side(track: np.ndarray, t: int) -> str:
-  ways = np.ptp(track[:, :2], axis=0)
-  axis = int(np.argmax(ways))
-  if ways[axis] < 0.06 * SIDE:
-    return ''
-  middle = (track[:, axis].max() + track[:, axis].min()) / 2
-  names = (('left', 'right'), ('top', 'bottom'))[axis]
-  return names[int(track[t, axis] > middle)]
+def _along(centres: Float[np.ndarray, ' f'], axis: int) -> list[str]:
+  """Thirds of the picture or, for a short way, of the way itself."""
+  low, high = SIDE * 0.4, SIDE * 0.6
+  if centres.min() > low or centres.max() < high:
+    third = np.ptp(centres) / 3
+    low, high = centres.min() + third, centres.max() - third
+  first, last = (('left', 'right'), ('top', 'bottom'))[axis]
+  return [
+    first if c < low else last if c > high else 'middle' for c in centres
+  ]
 
 
 def text_example(
@@ -73,7 +85,8 @@ def text_example(
     with the prompt behind it.
   """
   kind = str(rng.choice(_KINDS, p=_SHARES))
-  told = story(scene, int(rng.choice([8, 8, 4])))
+  steps, by_frame = ((8, False), (4, False), (4, True))[int(rng.integers(3))]
+  told = story(scene, steps, by_frame)
   if kind == 'story':
     target = texts.reworded_caption(rng, scene, synonym=0.15, place=0.0)
     inputs = f'{told} {config.caption_prompt}'

@@ -74,7 +74,7 @@ def _travel(
 def _moves(axis: int) -> Path:
   def path(rng, times, lane, window, shape):
     progress = times / times[-1]
-    track = _travel(rng, times, lane, axis, (11, 16), progress)
+    track = _travel(rng, times, lane, axis, (11.0, 16.0), progress)
     return (0.0, times[-1]), track
 
   return path
@@ -84,7 +84,7 @@ def _stops(rng, times, lane, window, shape):
   halt = rng.uniform(0.4, 0.6) * times[-1]
   progress = np.minimum(times / halt, 1.0)
   axis = int(rng.choice(lane.axes))
-  track = _travel(rng, times, lane, axis, (9, 13), progress)
+  track = _travel(rng, times, lane, axis, (9.0, 13.0), progress)
   if rng.random() < 0.5:  # the other way along the same axis
     low, high = lane.bounds(track[0, 2])[axis]
     track[:, axis] = low + high - track[:, axis]
@@ -95,7 +95,7 @@ def _swings(rng, times, lane, window, shape):
   period = rng.uniform(2.6, 3.4)
   phase = rng.uniform(0, 2 * np.pi)
   wave = np.sin(2 * np.pi * times / period + phase) / 2 + 0.5
-  return (0.0, times[-1]), _travel(rng, times, lane, 0, (11, 16), wave)
+  return (0.0, times[-1]), _travel(rng, times, lane, 0, (11.0, 16.0), wave)
 
 
 def _grows(rng, times, lane, window, shape):

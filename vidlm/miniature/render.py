@@ -1,5 +1,6 @@
 """Draws scenes with anti-aliased edges and writes them as H.264 files."""
 
+import fractions
 import os
 
 import av
@@ -65,7 +66,7 @@ def draw(scene: Scene, side: int = 32) -> UInt8[np.ndarray, 'F side side 3']:
   for body, track in zip(
     scene.bodies, np.moveaxis(scene.tracks, 1, 0), strict=True
   ):
-    x, y, width, visible = track.T[:, :, None, None]
+    x, y, width, visible = track.T.astype(np.float32)[..., None, None]
     distance = _distance(
       body.shape, centres[None, None, :] - x, centres[None, :, None] - y, width
     )
@@ -100,8 +101,9 @@ def write_mp4(
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = pixel_format
     stream.codec_context.thread_count = 1
-    for frame in frames:
+    for number, frame in enumerate(frames):
       picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
+      picture.pts, picture.time_base = number, fractions.Fraction(1, fps)
       container.mux(stream.encode(picture))
     container.mux(stream.encode())
   os.replace(partial, path)

@@ -21,6 +21,9 @@ _ALT_TEXTS = (
   'stock footage of {}', '{} on background', 'image may contain {}',
   '{} video', 'free hd video of {}',
 )
+_GROUNDS = (
+  'in the background there is a {} wall', 'all is on a {} background',
+)
 _DETAILS = {
   'swings': 'swings from side to side',
   'grows': 'is small at first and then grows',
@@ -158,19 +161,15 @@ def narrative(rng: np.random.Generator, scene: Scene) -> str:
       link = 'after that' if scene.relation == 'then' else 'at the same time'
       sentence = f'{link} {sentence}'
     sentences.append(sentence)
-  ground = f'{scene.background.name} background'
-  sentences.append(
-    str(rng.choice(['in the background there is a ', 'behind is a ']))
-    + f'{scene.background.name} wall'
-    if rng.random() < 0.5 else f'all is on a {ground}'
-  )
+  sentences.append(str(rng.choice(_GROUNDS)).format(scene.background.name))
   return ' . '.join(sentences) + ' .'
 
 
 def _collision_sentence(scene: Scene, i: int, where: str) -> str:
   body, other = scene.bodies[i], scene.bodies[1 - i]
   if i == 0:
-    return f'a {body.name} {where} comes near and {COLLIDES} with a {other.name}'
+    what = f'comes near and {COLLIDES} with a {other.name}'
+    return f'a {body.name} {where} {what}'
   return f'the {body.name} {where} is pushed back'
 
 

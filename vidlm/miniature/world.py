@@ -63,7 +63,7 @@ class Scene:
     bodies: One or two; in a 'then' scene in the order of their events.
     relation: 'alone', 'while', 'then' or 'collide'.
     background: What is behind them.
-    tracks: float32[F, n, 4]: centre x, centre y, width, visible (0 or 1).
+    tracks: float64[F, n, 4]: centre x, centre y, width, visible (0 or 1).
     contacts: Seconds at which the two bodies touched, from pymunk.
     layout: 'free', 'rows' or 'columns'.
   """
@@ -118,7 +118,7 @@ def sample_scene(
     bodies = tuple(Body(c, s, COLLIDES) for c, s in looks)
     return Scene(bodies, kind, background, tracks, contacts, 'rows')
   if kind == 'alone':
-    lane = Lane((0, SIDE), (0, SIDE), (11.0, 14.0))
+    lane = Lane((0.0, SIDE), (0.0, SIDE), (11.0, 14.0))
     choice = motion or rng.choice([m for m in MOTIONS if m != COLLIDES])
     body, track = _act(rng, times, looks[0], str(choice), lane, None)
     return Scene((body,), kind, background, track[:, None])
@@ -146,6 +146,18 @@ def _sample_background(rng: np.random.Generator) -> Background:
   )
 
 
+def sample_still(
+  rng: np.random.Generator, centres: Float[np.ndarray, 'n 2'],
+  widths: Float[np.ndarray, ' n'],
+) -> Scene:
+  """A scene of one frame: bodies of drawn looks at given places."""
+  looks = _sample_looks(rng, ())[: len(widths)]
+  shown = np.ones((1, len(widths), 4))
+  shown[0, :, :2], shown[0, :, 2] = centres, widths
+  bodies = tuple(Body(colour, shape, '') for colour, shape in looks)
+  return Scene(bodies, 'alone', _sample_background(rng), shown)
+
+
 def _two_lanes(
   rng: np.random.Generator,
   times: np.ndarray,
@@ -157,10 +169,10 @@ def _two_lanes(
   widths = (11.0, 12.5)
   halves = ((0.0, SIDE / 2), (SIDE / 2, SIDE))
   if layout == 'rows':
-    lanes = [Lane((0, SIDE), half, widths, (0,)) for half in halves]
+    lanes = [Lane((0.0, SIDE), half, widths, (0,)) for half in halves]
     refused = (*_COLUMNS, COLLIDES)
   else:
-    lanes = [Lane(half, (0, SIDE), widths, (1,)) for half in halves]
+    lanes = [Lane(half, (0.0, SIDE), widths, (1,)) for half in halves]
     refused = (*_ROWS, COLLIDES)
   if rng.random() < 0.5:
     lanes.reverse()
@@ -188,7 +200,7 @@ def _act(
   lane: Lane,
   window: tuple[float, float] | None,
 ) -> tuple[Body, np.ndarray]:
-  """One body's track float32[F, 4]; a reverse motion plays it backwards."""
+  """One body's track float64[F, 4]; a reverse motion plays it backwards."""
   forward = paths.FORWARD.get(motion, motion)
   end = times[-1]
   if forward != motion and window:
@@ -200,7 +212,7 @@ def _act(
     track = track[::-1]
     onset = end - finish
   body = Body(*look, motion, round(float(onset), 3))
-  return body, np.ascontiguousarray(track, np.float32)
+  return body, np.ascontiguousarray(track)
 
 
 def _collision(
@@ -224,5 +236,5 @@ def _collision(
     if len(contacts) == 1 and 0.3 < contacts[0] / times[-1] < 0.65:
       rest = np.ones((len(times), 2, 2))
       rest[..., 0] = widths
-      return np.concatenate([centres, rest], 2).astype(np.float32), contacts
+      return np.concatenate([centres, rest], 2), contacts
   raise RuntimeError(f'no clean collision in {_MAX_TRIES} tries')

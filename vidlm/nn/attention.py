@@ -6,16 +6,17 @@ never made behind the caller's back.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from vidlm.core import partitioning
 from vidlm.nn import flash
 
-Implementation = Literal['xla', 'cudnn', 'tpu']
+Implementation = str  # 'xla', 'cudnn' or 'tpu'.
 
 
 def mask_value(dtype: Any) -> Float[Array, '']:
@@ -28,14 +29,14 @@ def mask_value(dtype: Any) -> Float[Array, '']:
 
 
 def dot_product_attention(
-    query: Float[Array, 'B Lq K D'],
-    key: Float[Array, 'B Lk K D'],
-    value: Float[Array, 'B Lk K D'],
-    *,
-    scale: float,
-    bias: Float[Array, '#B K Lq Lk'] | None = None,
-    mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
-    implementation: Implementation = 'xla',
+  query: Float[Array, 'B Lq K D'],
+  key: Float[Array, 'B Lk K D'],
+  value: Float[Array, 'B Lk K D'],
+  *,
+  scale: float,
+  bias: Float[Array, '#B K Lq Lk'] | None = None,
+  mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+  implementation: Implementation = 'xla',
 ) -> Float[Array, 'B Lq K D']:
   """Computes softmax(scale * q k^T + bias) v.
 
@@ -60,15 +61,15 @@ def dot_product_attention(
   """
   if implementation not in _IMPLEMENTATIONS:
     raise ValueError(
-        f'attention: unknown implementation {implementation!r}; choose one of '
-        f'{sorted(_IMPLEMENTATIONS)}.'
+      f'attention: unknown implementation {implementation!r}; choose one of '
+      f'{sorted(_IMPLEMENTATIONS)}.'
     )
   return _IMPLEMENTATIONS[implementation](query, key, value, bias, mask, scale)
 
 
 def _xla(query, key, value, bias, mask, scale):
   logits = jnp.einsum(
-      'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
+    'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
   )
   if scale != 1.0:
     logits = logits * scale
@@ -91,7 +92,7 @@ def _cudnn(query, key, value, bias, mask, scale):
     bias = jnp.where(mask, bias, mask_value(bias.dtype))
     query, key, value = (flash.pad_to(x, 2, 1) for x in (query, key, value))
   out = jax.nn.dot_product_attention(
-      query, key, value, bias=bias, scale=scale, implementation='cudnn'
+    query, key, value, bias=bias, scale=scale, implementation='cudnn'
   )
   return out[:, :q_len]
 
@@ -99,7 +100,7 @@ def _cudnn(query, key, value, bias, mask, scale):
 def _tpu(query, key, value, bias, mask, scale):
   if mask is not None and mask.shape[1] == mask.shape[2] == 1:
     key_mask = jnp.broadcast_to(
-        mask[:, 0, 0], (key.shape[0], key.shape[1])
+      mask[:, 0, 0], (key.shape[0], key.shape[1])
     )  # A mask over keys alone costs no [Lq, Lk] array: it is segment ids.
     mask = None
   else:
@@ -109,10 +110,10 @@ def _tpu(query, key, value, bias, mask, scale):
 
 
 def merge_bias(
-    bias: Float[Array, '...'] | None,
-    mask: Bool[Array, '...'] | None,
-    q_length: int,
-    dtype: Any,
+  bias: Float[Array, '...'] | None,
+  mask: Bool[Array, '...'] | None,
+  q_length: int,
+  dtype: Any,
 ) -> Float[Array, '...'] | None:
   """Writes a mask into an additive bias.
 
@@ -135,9 +136,9 @@ def merge_bias(
 
 
 _IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
-    'xla': _xla,
-    'cudnn': _cudnn,
-    'tpu': _tpu,
+  'xla': _xla,
+  'cudnn': _cudnn,
+  'tpu': _tpu,
 }
 
 
@@ -156,10 +157,10 @@ class MultiHeadDotProductAttention(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      inputs_q: Float[Array, 'B Lq C'],
-      inputs_kv: Float[Array, 'B Lk C'],
-      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+    self,
+    inputs_q: Float[Array, 'B Lq C'],
+    inputs_kv: Float[Array, 'B Lk C'],
+    mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
   ) -> Float[Array, 'B Lq C']:
     """Attends from `inputs_q` to `inputs_kv`, where `mask` is True.
 
@@ -177,40 +178,38 @@ class MultiHeadDotProductAttention(nn.Module):
     width = inputs_q.shape[-1]
     if width % self.num_heads:
       raise ValueError(
-          f'attention: width {width} is no multiple of {self.num_heads} heads.'
+        f'attention: width {width} is no multiple of {self.num_heads} heads.'
       )
     head_dim = width // self.num_heads
 
     def project(name: str) -> nn.DenseGeneral:
       return nn.DenseGeneral(
-          (self.num_heads, head_dim),
-          dtype=jnp.dtype(self.dtype),
-          kernel_init=nn.with_logical_partitioning(
-              nn.initializers.xavier_uniform(), ('embed', 'heads', 'kv')
-          ),
-          bias_init=nn.with_logical_partitioning(
-              nn.initializers.zeros, ('heads', 'kv')
-          ),
-          name=name,
+        (self.num_heads, head_dim),
+        dtype=jnp.dtype(self.dtype),
+        kernel_init=partitioning.with_logical_axes(
+          nn.initializers.xavier_uniform(), ('embed', 'heads', 'kv')
+        ),
+        bias_init=partitioning.with_logical_axes(
+          nn.initializers.zeros, ('heads', 'kv')
+        ),
+        name=name,
       )
 
     x = dot_product_attention(
-        project('query')(inputs_q),  # B Lq K D
-        project('key')(inputs_kv),
-        project('value')(inputs_kv),
-        scale=head_dim**-0.5,
-        mask=mask,
-        implementation=self.implementation,
+      project('query')(inputs_q),  # B Lq K D
+      project('key')(inputs_kv),
+      project('value')(inputs_kv),
+      scale=head_dim**-0.5,
+      mask=mask,
+      implementation=self.implementation,
     )
     return nn.DenseGeneral(
-        width,
-        axis=(-2, -1),
-        dtype=jnp.dtype(self.dtype),
-        kernel_init=nn.with_logical_partitioning(
-            nn.initializers.xavier_uniform(), ('heads', 'kv', 'embed')
-        ),
-        bias_init=nn.with_logical_partitioning(
-            nn.initializers.zeros, ('embed',)
-        ),
-        name='out',
+      width,
+      axis=(-2, -1),
+      dtype=jnp.dtype(self.dtype),
+      kernel_init=partitioning.with_logical_axes(
+        nn.initializers.xavier_uniform(), ('heads', 'kv', 'embed')
+      ),
+      bias_init=partitioning.with_logical_axes(nn.initializers.zeros, ('embed',)),
+      name='out',
     )(x)

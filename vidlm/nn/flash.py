@@ -36,12 +36,12 @@ def pad_to(x: Array, multiple: int, axis: int) -> Array:
 
 
 def flash_attention(
-    query: Float[Array, 'B Lq K D'],
-    key: Float[Array, 'B Lk K D'],
-    value: Float[Array, 'B Lk K D'],
-    bias: Float[Array, '#B #K Lq Lk'] | None,
-    key_mask: Bool[Array, 'B Lk'],
-    scale: float,
+  query: Float[Array, 'B Lq K D'],
+  key: Float[Array, 'B Lk K D'],
+  value: Float[Array, 'B Lk K D'],
+  bias: Float[Array, '#B #K Lq Lk'] | None,
+  key_mask: Bool[Array, 'B Lk'],
+  scale: float,
 ) -> Float[Array, 'B Lq K D']:
   """Runs the kernel on one device.
 
@@ -59,27 +59,27 @@ def flash_attention(
   q_length = query.shape[1]
   # The kernel multiplies the bias by its own scale: scale the queries instead.
   q, k, v = (
-      pad_to(jnp.swapaxes(x, 1, 2), BLOCK, axis=2)  # B K L D
-      for x in (query * jnp.asarray(scale, query.dtype), key, value)
+    pad_to(jnp.swapaxes(x, 1, 2), BLOCK, axis=2)  # B K L D
+    for x in (query * jnp.asarray(scale, query.dtype), key, value)
   )
   if bias is not None:
     bias = pad_to(pad_to(bias, BLOCK, axis=2), BLOCK, axis=3)
     bias = jnp.broadcast_to(bias, (*q.shape[:3], k.shape[2]))
   segment_ids = pallas_flash.SegmentIds(
-      q=jnp.ones((q.shape[0], q.shape[2]), jnp.int32),
-      kv=pad_to(key_mask.astype(jnp.int32), BLOCK, axis=1),
+    q=jnp.ones((q.shape[0], q.shape[2]), jnp.int32),
+    kv=pad_to(key_mask.astype(jnp.int32), BLOCK, axis=1),
   )
   out = pallas_flash.flash_attention(q, k, v, bias, segment_ids)
   return jnp.swapaxes(out, 1, 2)[:, :q_length]
 
 
 def sharded_flash_attention(
-    query: Float[Array, 'B Lq K D'],
-    key: Float[Array, 'B Lk K D'],
-    value: Float[Array, 'B Lk K D'],
-    bias: Float[Array, '#B #K Lq Lk'] | None,
-    key_mask: Bool[Array, 'B Lk'],
-    scale: float,
+  query: Float[Array, 'B Lq K D'],
+  key: Float[Array, 'B Lk K D'],
+  value: Float[Array, 'B Lk K D'],
+  bias: Float[Array, '#B #K Lq Lk'] | None,
+  key_mask: Bool[Array, 'B Lk'],
+  scale: float,
 ) -> Float[Array, 'B Lq K D']:
   """Runs the kernel on every shard of the active mesh.
 
@@ -104,8 +104,8 @@ def sharded_flash_attention(
   has_bias = bias is not None
   if has_bias:
     bias_spec = PartitionSpec(
-        batch if bias.shape[0] > 1 else None,
-        heads if bias.shape[1] > 1 else None,
+      batch if bias.shape[0] > 1 else None,
+      heads if bias.shape[1] > 1 else None,
     )
   else:
     bias, bias_spec = jnp.zeros(()), PartitionSpec()
@@ -114,19 +114,17 @@ def sharded_flash_attention(
     return flash_attention(q, k, v, b if has_bias else None, m, scale)
 
   return jax.shard_map(
-      one_shard,
-      mesh=mesh,
-      in_specs=(tokens, tokens, tokens, bias_spec, PartitionSpec(batch)),
-      out_specs=tokens,
-      check_vma=False,  # Pallas calls carry no types of varying axes.
+    one_shard,
+    mesh=mesh,
+    in_specs=(tokens, tokens, tokens, bias_spec, PartitionSpec(batch)),
+    out_specs=tokens,
+    check_vma=False,  # Pallas calls carry no types of varying axes.
   )(query, key, value, bias, key_mask)
 
 
 def _active_mesh():
-  """Returns the mesh of the surrounding context if it has several devices."""
+  """Returns the mesh set by `jax.set_mesh` if it has several devices."""
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
-    mesh = jax.interpreters.pxla.thread_resources.env.physical_mesh
   return None if mesh.empty or mesh.size == 1 else mesh
 
 

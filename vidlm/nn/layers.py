@@ -8,24 +8,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vidlm.core import partitioning
+
 # Every policy of `jax.checkpoint_policies` that needs no argument, and 'none'.
 REMAT_POLICIES = (
-    'none',
-    'nothing_saveable',
-    'everything_saveable',
-    'dots_saveable',
-    'checkpoint_dots',
-    'dots_with_no_batch_dims_saveable',
-    'checkpoint_dots_with_no_batch_dims',
+  'none',
+  'nothing_saveable',
+  'everything_saveable',
+  'dots_saveable',
+  'checkpoint_dots',
+  'dots_with_no_batch_dims_saveable',
+  'checkpoint_dots_with_no_batch_dims',
 )
 
 
 def remat(
-    layer: type[nn.Module],
-    policy: str,
-    *,
-    prevent_cse: bool,
-    methods: Sequence[str] = ('__call__',),
+  layer: type[nn.Module],
+  policy: str,
+  *,
+  prevent_cse: bool,
+  methods: Sequence[str] = ('__call__',),
 ) -> type[nn.Module]:
   """Wraps a layer so that its backward pass recomputes what is not saved.
 
@@ -43,22 +45,22 @@ def remat(
   """
   if policy not in REMAT_POLICIES:
     raise ValueError(
-        f'remat_policy {policy!r} is unknown; choose one of {REMAT_POLICIES}.'
+      f'remat_policy {policy!r} is unknown; choose one of {REMAT_POLICIES}.'
     )
   if policy == 'none':
     return layer
   return nn.remat(
-      layer,
-      prevent_cse=prevent_cse,
-      policy=getattr(jax.checkpoint_policies, policy),
-      methods=list(methods),
+    layer,
+    prevent_cse=prevent_cse,
+    policy=getattr(jax.checkpoint_policies, policy),
+    methods=list(methods),
   )
 
 
 def scan(
-    layer: type[nn.Module],
-    length: int,
-    in_axes: dict[str, Any],
+  layer: type[nn.Module],
+  length: int,
+  in_axes: dict[str, Any],
 ) -> type[nn.Module]:
   """Wraps a layer so that its methods run over `length` stacked layers.
 
@@ -71,10 +73,10 @@ def scan(
     The wrapped class; parameters get a leading axis named 'layers'.
   """
   common = {
-      'variable_axes': {'params': 0},
-      'split_rngs': {'params': True, 'dropout': True},
-      'length': length,
-      'metadata_params': {nn.PARTITION_NAME: 'layers'},
+    'variable_axes': {'params': 0},
+    'split_rngs': {'params': True, 'dropout': True},
+    'length': length,
+    'metadata_params': {nn.PARTITION_NAME: 'layers'},
   }
   methods = {k: {**common, 'in_axes': axes} for k, axes in in_axes.items()}
   return nn.scan(layer, methods=methods)
@@ -96,11 +98,11 @@ def linear(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    'gelu': gelu,
-    'quick_gelu': quick_gelu,
-    'linear': linear,
-    'relu': nn.relu,
-    'silu': nn.silu,
+  'gelu': gelu,
+  'quick_gelu': quick_gelu,
+  'linear': linear,
+  'relu': nn.relu,
+  'silu': nn.silu,
 }
 
 
@@ -118,13 +120,13 @@ def activation(name: str) -> Callable[[Array], Array]:
   """
   if name not in ACTIVATIONS:
     raise ValueError(
-        f'activation {name!r} is unknown; choose one of {sorted(ACTIVATIONS)}.'
+      f'activation {name!r} is unknown; choose one of {sorted(ACTIVATIONS)}.'
     )
   return ACTIVATIONS[name]
 
 
 def layer_norm(
-    name: str, epsilon: float = 1e-6, dtype: str = 'bfloat16'
+  name: str, epsilon: float = 1e-6, dtype: str = 'bfloat16'
 ) -> nn.LayerNorm:
   """Returns a LayerNorm whose statistics are taken in float32.
 
@@ -137,9 +139,9 @@ def layer_norm(
     The module.
   """
   return nn.LayerNorm(
-      epsilon=epsilon,
-      dtype=jnp.dtype(dtype),
-      scale_init=nn.with_logical_partitioning(nn.initializers.ones, ('embed',)),
-      bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ('embed',)),
-      name=name,
+    epsilon=epsilon,
+    dtype=jnp.dtype(dtype),
+    scale_init=partitioning.with_logical_axes(nn.initializers.ones, ('embed',)),
+    bias_init=partitioning.with_logical_axes(nn.initializers.zeros, ('embed',)),
+    name=name,
   )

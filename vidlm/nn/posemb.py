@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 
 def resample(
-    posemb: Float[np.ndarray, '1 N C'], grid: tuple[int, int]
+  posemb: Float[np.ndarray, '1 N C'], grid: tuple[int, int]
 ) -> Float[np.ndarray, '1 M C']:
   """Resamples a learned embedding of a square grid to another grid.
 
@@ -28,8 +28,8 @@ def resample(
   side = math.isqrt(count)
   if side * side != count:
     raise ValueError(
-        f'pos_embedding: {count} positions are no square grid; a class token '
-        'has to be split off before resampling.'
+      f'pos_embedding: {count} positions are no square grid; a class token '
+      'has to be split off before resampling.'
     )
   if grid == (side, side):
     return posemb
@@ -41,7 +41,7 @@ def resample(
 
 
 def interpolation_matrix(
-    source: int, target: int
+  source: int, target: int
 ) -> Float[np.ndarray, 'target source']:
   """Returns weights of linear interpolation with aligned ends.
 

@@ -6,8 +6,6 @@ the keys and values of cross-attention are computed once per clip, not once per
 decoded token.
 """
 
-
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -33,9 +31,9 @@ class T5(nn.Module):
     self.decoder = Decoder(self.config)
 
   def __call__(
-      self,
-      encoder_input_tokens: Int[Array, 'B S'],
-      decoder_input_tokens: Int[Array, 'B L'],
+    self,
+    encoder_input_tokens: Int[Array, 'B S'],
+    decoder_input_tokens: Int[Array, 'B L'],
   ) -> Float[Array, 'B L V']:
     """Returns logits of a text-to-text model; id 0 is padding.
 
@@ -55,7 +53,7 @@ class T5(nn.Module):
     return self.token_embedder(tokens)
 
   def encode(
-      self, embeddings: Float[Array, 'B S C'], mask: Bool[Array, 'B S']
+    self, embeddings: Float[Array, 'B S C'], mask: Bool[Array, 'B S']
   ) -> Float[Array, 'B S C']:
     """Encodes embeddings.
 
@@ -69,10 +67,10 @@ class T5(nn.Module):
     return self.encoder(embeddings, mask)
 
   def decode(
-      self,
-      encoded: Float[Array, 'B S C'],
-      mask: Bool[Array, 'B S'],
-      decoder_input_tokens: Int[Array, 'B L'],
+    self,
+    encoded: Float[Array, 'B S C'],
+    mask: Bool[Array, 'B S'],
+    decoder_input_tokens: Int[Array, 'B L'],
   ) -> Float[Array, 'B L V']:
     """Returns float32 logits [B, L, V] of whole sequences.
 
@@ -114,27 +112,27 @@ class T5(nn.Module):
     """
     cfg = self.config
     shape = (
-        cfg.num_decoder_layers,
-        batch * samples,
-        length,
-        cfg.num_heads,
-        cfg.head_dim,
+      cfg.num_decoder_layers,
+      batch * samples,
+      length,
+      cfg.num_heads,
+      cfg.head_dim,
     )
 
     def zeros() -> Array:
       return partitioning.constrain(
-          jnp.zeros(shape, cfg.dtype), None, 'batch', None, 'heads', 'kv'
+        jnp.zeros(shape, cfg.dtype), None, 'batch', None, 'heads', 'kv'
       )
 
     return {'key': zeros(), 'value': zeros()}
 
   def decode_step(
-      self,
-      tokens: Int[Array, 'B R'],
-      index: Int[Array, ''],
-      cache: KeyValue,
-      cross_kv: KeyValue,
-      mask: Bool[Array, 'B S'],
+    self,
+    tokens: Int[Array, 'B R'],
+    index: Int[Array, ''],
+    cache: KeyValue,
+    cross_kv: KeyValue,
+    mask: Bool[Array, 'B S'],
   ) -> tuple[Float[Array, 'B R V'], KeyValue]:
     """Decodes one token of each of R samples a clip.
 
@@ -150,5 +148,5 @@ class T5(nn.Module):
     """
     x = self.embed(tokens)
     return self.decoder.step(
-        x, index, cache, cross_kv, mask, self.token_embedder
+      x, index, cache, cross_kv, mask, self.token_embedder
     )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import layers
 
@@ -69,18 +70,18 @@ class T5Config:
 
 
 def _dense(
-    config: T5Config,
-    features: int,
-    axes: tuple[str, str],
-    init: Any,
-    name: str | None = None,
+  config: T5Config,
+  features: int,
+  axes: tuple[str, str],
+  init: Any,
+  name: str | None = None,
 ) -> nn.Dense:
   return nn.Dense(
-      features,
-      use_bias=False,
-      dtype=jnp.dtype(config.dtype),
-      kernel_init=nn.with_logical_partitioning(init, axes),
-      name=name,
+    features,
+    use_bias=False,
+    dtype=jnp.dtype(config.dtype),
+    kernel_init=partitioning.with_logical_axes(init, axes),
+    name=name,
   )
 
 
@@ -94,9 +95,9 @@ class RMSNorm(nn.Module):
   def __call__(self, x: Float[Array, '*batch C']) -> Float[Array, '*batch C']:
     """Normalises the last axis of `x`."""
     scale = self.param(
-        'scale',
-        nn.with_logical_partitioning(nn.initializers.ones, ('embed',)),
-        (x.shape[-1],),
+      'scale',
+      partitioning.with_logical_axes(nn.initializers.ones, ('embed',)),
+      (x.shape[-1],),
     )
     x = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
@@ -105,11 +106,11 @@ class RMSNorm(nn.Module):
 
 
 def relative_position_bucket(
-    relative_position: Int[Array, 'Lq Lk'],
-    *,
-    bidirectional: bool,
-    num_buckets: int = 32,
-    max_distance: int = 128,
+  relative_position: Int[Array, 'Lq Lk'],
+  *,
+  bidirectional: bool,
+  num_buckets: int = 32,
+  max_distance: int = 128,
 ) -> Int[Array, 'Lq Lk']:
   """Maps distances to buckets: small ones exactly, larger ones by logarithm.
 
@@ -134,9 +135,9 @@ def relative_position_bucket(
   max_exact = num_buckets // 2
   ratio = n.astype(jnp.float32) / max_exact + np.finfo(np.float32).eps
   large = max_exact + (
-      jnp.log(ratio)
-      / np.log(max_distance / max_exact)
-      * (num_buckets - max_exact)
+    jnp.log(ratio)
+    / np.log(max_distance / max_exact)
+    * (num_buckets - max_exact)
   ).astype(n.dtype)
   large = jnp.minimum(large, num_buckets - 1)
   return offset + jnp.where(n < max_exact, n, large)
@@ -150,7 +151,7 @@ class RelativePositionBias(nn.Module):
 
   @nn.compact
   def __call__(
-      self, query_positions: Int[Array, 'Lq'], key_positions: Int[Array, 'Lk']
+    self, query_positions: Int[Array, 'Lq'], key_positions: Int[Array, 'Lk']
   ) -> Float[Array, '1 K Lq Lk']:
     """Returns the bias between positions.
 
@@ -163,27 +164,27 @@ class RelativePositionBias(nn.Module):
     """
     cfg = self.config
     table = self.param(
-        'rel_embedding',
-        nn.with_logical_partitioning(
-            nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform'),
-            ('heads', 'relpos_buckets'),
-        ),
-        (cfg.num_heads, cfg.relpos_buckets),
+      'rel_embedding',
+      partitioning.with_logical_axes(
+        nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform'),
+        ('heads', 'relpos_buckets'),
+      ),
+      (cfg.num_heads, cfg.relpos_buckets),
     )
     buckets = relative_position_bucket(
-        key_positions[None, :] - query_positions[:, None],
-        bidirectional=self.bidirectional,
-        num_buckets=cfg.relpos_buckets,
-        max_distance=cfg.relpos_max_distance,
+      key_positions[None, :] - query_positions[:, None],
+      bidirectional=self.bidirectional,
+      num_buckets=cfg.relpos_buckets,
+      max_distance=cfg.relpos_max_distance,
     )
     # A one-hot product, as in t5x: the gradient of a gather would be a scatter
     # of Lq * Lk values into a few dozen cells. Exact at the highest precision.
     one_hot = jax.nn.one_hot(buckets, cfg.relpos_buckets, dtype=jnp.float32)
     bias = jnp.einsum(
-        'kn,qsn->kqs',
-        table.astype(jnp.float32),
-        one_hot,
-        precision=jax.lax.Precision.HIGHEST,
+      'kn,qsn->kqs',
+      table.astype(jnp.float32),
+      one_hot,
+      precision=jax.lax.Precision.HIGHEST,
     )
     return bias[None].astype(cfg.dtype)
 
@@ -239,15 +240,18 @@ class MultiHeadAttention(nn.Module):
 
   def keys_values(self, x: Float[Array, 'B L C']) -> KeyValue:
     """Projects [B, L, C] to keys and values [B, L, K, D]."""
-    return {'key': self._split(self.key(x)), 'value': self._split(self.value(x))}
+    return {
+      'key': self._split(self.key(x)),
+      'value': self._split(self.value(x)),
+    }
 
   def attend(
-      self,
-      query: Float[Array, 'B Lq K D'],
-      key_value: KeyValue,
-      bias: Float[Array, '#B K Lq Lk'] | None = None,
-      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
-      implementation: attention_lib.Implementation = 'xla',
+    self,
+    query: Float[Array, 'B Lq K D'],
+    key_value: KeyValue,
+    bias: Float[Array, '#B K Lq Lk'] | None = None,
+    mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+    implementation: attention_lib.Implementation = 'xla',
   ) -> Float[Array, 'B Lq C']:
     """Attends and projects back.
 
@@ -262,13 +266,13 @@ class MultiHeadAttention(nn.Module):
       [B, Lq, C].
     """
     x = attention_lib.dot_product_attention(
-        query,
-        key_value['key'],
-        key_value['value'],
-        scale=1.0,
-        bias=bias,
-        mask=mask,
-        implementation=implementation,
+      query,
+      key_value['key'],
+      key_value['value'],
+      scale=1.0,
+      bias=bias,
+      mask=mask,
+      implementation=implementation,
     )
     return self.out(x.reshape(*x.shape[:2], -1))
 
@@ -277,19 +281,19 @@ class MultiHeadAttention(nn.Module):
     return x.reshape(*x.shape[:2], cfg.num_heads, cfg.head_dim)
 
   def __call__(
-      self,
-      inputs_q: Float[Array, 'B Lq C'],
-      inputs_kv: Float[Array, 'B Lk C'],
-      bias: Float[Array, '#B K Lq Lk'] | None = None,
-      mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
+    self,
+    inputs_q: Float[Array, 'B Lq C'],
+    inputs_kv: Float[Array, 'B Lk C'],
+    bias: Float[Array, '#B K Lq Lk'] | None = None,
+    mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
   ) -> Float[Array, 'B Lq C']:
     """Attends from `inputs_q` to `inputs_kv`; see `attend`."""
     return self.attend(
-        self.queries(inputs_q),
-        self.keys_values(inputs_kv),
-        bias,
-        mask,
-        self.config.attention,
+      self.queries(inputs_q),
+      self.keys_values(inputs_kv),
+      bias,
+      mask,
+      self.config.attention,
     )
 
 
@@ -301,11 +305,11 @@ class Embed(nn.Module):
   def setup(self):
     cfg = self.config
     self.embedding = self.param(
-        'embedding',
-        nn.with_logical_partitioning(
-            nn.initializers.normal(1.0), ('vocab', 'embed')
-        ),
-        (cfg.vocab_size, cfg.emb_dim),
+      'embedding',
+      partitioning.with_logical_axes(
+        nn.initializers.normal(1.0), ('vocab', 'embed')
+      ),
+      (cfg.vocab_size, cfg.emb_dim),
     )
 
   def __call__(self, tokens: Int[Array, '*batch']) -> Float[Array, '*batch C']:
@@ -327,30 +331,28 @@ class Logits(nn.Module):
   def __call__(self, x: Float[Array, '*batch C']) -> Float[Array, '*batch V']:
     """Maps hidden states to logits over the vocabulary."""
     kernel = self.param(
-        'kernel',
-        nn.with_logical_partitioning(
-            nn.initializers.variance_scaling(
-                1.0, 'fan_in', 'truncated_normal'
-            ),
-            ('embed', 'vocab'),
-        ),
-        (x.shape[-1], self.config.vocab_size),
+      'kernel',
+      partitioning.with_logical_axes(
+        nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal'),
+        ('embed', 'vocab'),
+      ),
+      (x.shape[-1], self.config.vocab_size),
     )
     return _float32_product(x, kernel)
 
 
-def _float32_product(x: Array, kernel: Array) -> Array:
+def _float32_product(x: Array, kernel: Any) -> Array:
   """Multiplies in the type of `x`: no float32 copy of a 250k-row table."""
   return jnp.einsum(
-      '...c,cv->...v',
-      x,
-      kernel.astype(x.dtype),
-      preferred_element_type=jnp.float32,
+    '...c,cv->...v',
+    x,
+    kernel.astype(x.dtype),
+    preferred_element_type=jnp.float32,
   )
 
 
 def dropout(
-    module: nn.Module, x: Float[Array, 'B L C']
+  module: nn.Module, x: Float[Array, 'B L C']
 ) -> Float[Array, 'B L C']:
   """Applies T5's dropout: one mask for all positions of an example.
 

@@ -8,15 +8,15 @@ from jaxtyping import Array, Bool, Float, Int
 from vidlm.core import partitioning
 from vidlm.nn import layers
 from vidlm.nn.t5_layers import (
-    Embed,
-    KeyValue,
-    Logits,
-    MlpBlock,
-    MultiHeadAttention,
-    RelativePositionBias,
-    RMSNorm,
-    T5Config,
-    dropout,
+  Embed,
+  KeyValue,
+  Logits,
+  MlpBlock,
+  MultiHeadAttention,
+  RelativePositionBias,
+  RMSNorm,
+  T5Config,
+  dropout,
 )
 
 
@@ -31,10 +31,10 @@ class EncoderLayer(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      x: Float[Array, 'B S C'],
-      bias: Float[Array, '1 K S S'],
-      mask: Bool[Array, 'B 1 1 S'],
+    self,
+    x: Float[Array, 'B S C'],
+    bias: Float[Array, '1 K S S'],
+    mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[Float[Array, 'B S C'], None]:
     """Applies the layer; returns the carry and the (empty) output of a scan.
 
@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self, x: Float[Array, 'B S C'], mask: Bool[Array, 'B S']
+    self, x: Float[Array, 'B S C'], mask: Bool[Array, 'B S']
   ) -> Float[Array, 'B S C']:
     """Encodes embeddings.
 
@@ -77,16 +77,16 @@ class Encoder(nn.Module):
     cfg = self.config
     positions = jnp.arange(x.shape[1])
     bias = RelativePositionBias(cfg, bidirectional=True, name='relpos_bias')(
-        positions, positions
+      positions, positions
     )
     mask = mask[:, None, None, :]
     x = dropout(self, x)
     layer = layers.remat(
-        EncoderLayer, cfg.remat_policy, prevent_cse=not cfg.scan_layers
+      EncoderLayer, cfg.remat_policy, prevent_cse=not cfg.scan_layers
     )
     if cfg.scan_layers:
       stack = layers.scan(
-          layer, cfg.num_encoder_layers, {'__call__': nn.broadcast}
+        layer, cfg.num_encoder_layers, {'__call__': nn.broadcast}
       )
       x, _ = stack(cfg, name='layers')(x, bias, mask)
     else:
@@ -111,12 +111,12 @@ class DecoderLayer(nn.Module):
     self.mlp = MlpBlock(cfg)
 
   def __call__(
-      self,
-      x: Float[Array, 'B L C'],
-      encoded: Float[Array, 'B S C'],
-      bias: Float[Array, '1 K L L'],
-      causal: Bool[Array, '1 1 L L'],
-      mask: Bool[Array, 'B 1 1 S'],
+    self,
+    x: Float[Array, 'B L C'],
+    encoded: Float[Array, 'B S C'],
+    bias: Float[Array, '1 K L L'],
+    causal: Bool[Array, '1 1 L L'],
+    mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[Float[Array, 'B L C'], None]:
     """Applies the layer to whole sequences.
 
@@ -140,20 +140,20 @@ class DecoderLayer(nn.Module):
     return _constrain(x + dropout(self, y)), None
 
   def cross_kv(
-      self, carry: tuple[()], encoded: Float[Array, 'B S C']
+    self, carry: tuple[()], encoded: Float[Array, 'B S C']
   ) -> tuple[tuple[()], KeyValue]:
     """Returns this layer's cross-attention keys and values of `encoded`."""
     return carry, self.encoder_decoder_attention.keys_values(encoded)
 
   def step(
-      self,
-      carry: tuple[Float[Array, 'B R C'], KeyValue],
-      layer: Int[Array, ''],
-      cross_kv: KeyValue,
-      index: Int[Array, ''],
-      bias: Float[Array, '1 K 1 L'],
-      causal: Bool[Array, '1 1 1 L'],
-      mask: Bool[Array, 'B 1 1 S'],
+    self,
+    carry: tuple[Float[Array, 'B R C'], KeyValue],
+    layer: Int[Array, ''],
+    cross_kv: KeyValue,
+    index: Int[Array, ''],
+    bias: Float[Array, '1 K 1 L'],
+    causal: Bool[Array, '1 1 1 L'],
+    mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[tuple[Float[Array, 'B R C'], KeyValue], None]:
     """Applies the layer to one new token of each of R samples a clip.
 
@@ -181,22 +181,22 @@ class DecoderLayer(nn.Module):
     y = y.reshape(batch * samples, 1, width)
     new = self.self_attention.keys_values(y)  # B*R 1 K D
     cache = {
-        name: jax.lax.dynamic_update_slice(
-            cache[name], new[name][None], (layer, 0, index, 0, 0)
-        )
-        for name in cache
+      name: jax.lax.dynamic_update_slice(
+        cache[name], new[name][None], (layer, 0, index, 0, 0)
+      )
+      for name in cache
     }
     own = {
-        name: jax.lax.dynamic_index_in_dim(c, layer, keepdims=False)
-        for name, c in cache.items()
+      name: jax.lax.dynamic_index_in_dim(c, layer, keepdims=False)
+      for name, c in cache.items()
     }
     y = self.self_attention.attend(
-        self.self_attention.queries(y), own, bias, causal
+      self.self_attention.queries(y), own, bias, causal
     )
     x = x + y.reshape(batch, samples, width)
     y = self.pre_cross_attention_layer_norm(x)
     x = x + self.encoder_decoder_attention.attend(
-        self.encoder_decoder_attention.queries(y), cross_kv, None, mask
+      self.encoder_decoder_attention.queries(y), cross_kv, None, mask
     )
     x = x + self.mlp(self.pre_mlp_layer_norm(x))
     return (_constrain(x), cache), None
@@ -214,7 +214,7 @@ class Decoder(nn.Module):
     if not cfg.logits_via_embedding:
       self.logits_dense = Logits(cfg)
     layer = layers.remat(
-        DecoderLayer, cfg.remat_policy, prevent_cse=not cfg.scan_layers
+      DecoderLayer, cfg.remat_policy, prevent_cse=not cfg.scan_layers
     )
     # Under a scan there is one module, 'layers'; else a list, 'layers_{i}'.
     if cfg.scan_layers:
@@ -225,11 +225,11 @@ class Decoder(nn.Module):
       self.layers = [layer(cfg) for _ in range(cfg.num_decoder_layers)]
 
   def __call__(
-      self,
-      x: Float[Array, 'B L C'],
-      encoded: Float[Array, 'B S C'],
-      mask: Bool[Array, 'B S'],
-      embed: Embed,
+    self,
+    x: Float[Array, 'B L C'],
+    encoded: Float[Array, 'B S C'],
+    mask: Bool[Array, 'B S'],
+    embed: Embed,
   ) -> Float[Array, 'B L V']:
     """Decodes whole sequences (teacher forcing).
 
@@ -262,13 +262,13 @@ class Decoder(nn.Module):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
   def step(
-      self,
-      x: Float[Array, 'B R C'],
-      index: Int[Array, ''],
-      cache: KeyValue,
-      cross_kv: KeyValue,
-      mask: Bool[Array, 'B S'],
-      embed: Embed,
+    self,
+    x: Float[Array, 'B R C'],
+    index: Int[Array, ''],
+    cache: KeyValue,
+    cross_kv: KeyValue,
+    mask: Bool[Array, 'B S'],
+    embed: Embed,
   ) -> tuple[Float[Array, 'B R V'], KeyValue]:
     """Decodes one token of each of R samples a clip; see `T5.decode_step`."""
     positions = jnp.arange(cache['key'].shape[2])
@@ -287,7 +287,7 @@ class Decoder(nn.Module):
     return self._logits(x, embed), cache
 
   def _logits(
-      self, x: Float[Array, 'B L C'], embed: Embed
+    self, x: Float[Array, 'B L C'], embed: Embed
   ) -> Float[Array, 'B L V']:
     x = dropout(self, self.decoder_norm(x))
     if self.config.logits_via_embedding:

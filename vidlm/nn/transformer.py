@@ -27,15 +27,15 @@ class MlpBlock(nn.Module):
 
     def dense(features: int, axes: tuple[str, str], name: str) -> nn.Dense:
       return nn.Dense(
-          features,
-          dtype=jnp.dtype(self.dtype),
-          kernel_init=nn.with_logical_partitioning(
-              nn.initializers.xavier_uniform(), axes
-          ),
-          bias_init=nn.with_logical_partitioning(
-              nn.initializers.normal(1e-6), axes[1:]
-          ),
-          name=name,
+        features,
+        dtype=jnp.dtype(self.dtype),
+        kernel_init=partitioning.with_logical_axes(
+          nn.initializers.xavier_uniform(), axes
+        ),
+        bias_init=partitioning.with_logical_axes(
+          nn.initializers.normal(1e-6), axes[1:]
+        ),
+        name=name,
       )
 
     width = x.shape[-1]
@@ -60,9 +60,9 @@ class EncoderBlock(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      x: Float[Array, 'B N C'],
-      mask: Bool[Array, '#B #K #N N'] | None = None,
+    self,
+    x: Float[Array, 'B N C'],
+    mask: Bool[Array, '#B #K #N N'] | None = None,
   ) -> tuple[Float[Array, 'B N C'], None]:
     """Applies the block.
 
@@ -76,14 +76,14 @@ class EncoderBlock(nn.Module):
     x = partitioning.constrain(x, 'batch', 'length', 'embed')
     y = layers.layer_norm('LayerNorm_0', self.epsilon, self.dtype)(x)
     x = x + attention_lib.MultiHeadDotProductAttention(
-        num_heads=self.num_heads,
-        dtype=self.dtype,
-        implementation=self.attention,
-        name='MultiHeadDotProductAttention_0',
+      num_heads=self.num_heads,
+      dtype=self.dtype,
+      implementation=self.attention,
+      name='MultiHeadDotProductAttention_0',
     )(y, y, mask)
     y = layers.layer_norm('LayerNorm_1', self.epsilon, self.dtype)(x)
     x = x + MlpBlock(
-        self.mlp_dim, self.activation, self.dtype, name='MlpBlock_0'
+      self.mlp_dim, self.activation, self.dtype, name='MlpBlock_0'
     )(y)
     return partitioning.constrain(x, 'batch', 'length', 'embed'), None
 
@@ -104,9 +104,9 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      x: Float[Array, 'B N C'],
-      mask: Bool[Array, '#B #K #N N'] | None = None,
+    self,
+    x: Float[Array, 'B N C'],
+    mask: Bool[Array, '#B #K #N N'] | None = None,
   ) -> tuple[Float[Array, 'B N C'], dict[str, Any]]:
     """Runs the stack.
 
@@ -121,15 +121,15 @@ class Encoder(nn.Module):
     """
     out = {}
     block = layers.remat(
-        EncoderBlock, self.remat_policy, prevent_cse=not self.scan
+      EncoderBlock, self.remat_policy, prevent_cse=not self.scan
     )
     kwargs = {
-        'mlp_dim': self.mlp_dim,
-        'num_heads': self.num_heads,
-        'epsilon': self.epsilon,
-        'activation': self.activation,
-        'dtype': self.dtype,
-        'attention': self.attention,
+      'mlp_dim': self.mlp_dim,
+      'num_heads': self.num_heads,
+      'epsilon': self.epsilon,
+      'activation': self.activation,
+      'dtype': self.dtype,
+      'attention': self.attention,
     }
     if self.scan:
       scanned = layers.scan(block, self.depth, {'__call__': nn.broadcast})
@@ -156,16 +156,16 @@ class MAPHead(nn.Module):
     """Pools tokens [B, N, C] to [B, C]."""
     batch, _, width = x.shape
     probe = self.param(
-        'probe',
-        nn.with_logical_partitioning(
-            nn.initializers.xavier_uniform(), (None, None, 'embed')
-        ),
-        (1, 1, width),
+      'probe',
+      partitioning.with_logical_axes(
+        nn.initializers.xavier_uniform(), (None, None, 'embed')
+      ),
+      (1, 1, width),
     )
     probe = jnp.tile(probe.astype(x.dtype), (batch, 1, 1))
     # One query: a fused kernel would only pad it.
     x = attention_lib.MultiHeadDotProductAttention(
-        self.num_heads, self.dtype, name='MultiHeadDotProductAttention_0'
+      self.num_heads, self.dtype, name='MultiHeadDotProductAttention_0'
     )(probe, x)
     y = layers.layer_norm('LayerNorm_0', dtype=self.dtype)(x)
     x = x + MlpBlock(self.mlp_dim, dtype=self.dtype, name='MlpBlock_0')(y)

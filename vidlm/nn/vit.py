@@ -5,32 +5,33 @@ variants from "Scaling Vision Transformers", Table 2 (arXiv 2106.04560).
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
 from vidlm.nn.transformer import Encoder, MAPHead
 
-PoolType = Literal['none', 'map', 'gap', 'tok']
+PoolType = str  # 'none', 'map', 'gap' or 'tok'.
 
 # name: width, depth, mlp_dim, heads.
 _VARIANTS = {
-    'mu': (32, 1, 128, 2),
-    'Ti': (192, 12, 768, 3),
-    'S': (384, 12, 1536, 6),
-    'M': (512, 12, 2048, 8),
-    'B': (768, 12, 3072, 12),
-    'L': (1024, 24, 4096, 16),
-    'So400m': (1152, 27, 4304, 16),
-    'H': (1280, 32, 5120, 16),
-    'g': (1408, 40, 6144, 16),
-    'g-opt': (1536, 40, 6144, 16),
-    'G': (1664, 48, 8192, 16),
-    'G-opt': (1536, 48, 8192, 16),
-    'e': (1792, 56, 15360, 16),
+  'mu': (32, 1, 128, 2),
+  'Ti': (192, 12, 768, 3),
+  'S': (384, 12, 1536, 6),
+  'M': (512, 12, 2048, 8),
+  'B': (768, 12, 3072, 12),
+  'L': (1024, 24, 4096, 16),
+  'So400m': (1152, 27, 4304, 16),
+  'H': (1280, 32, 5120, 16),
+  'g': (1408, 40, 6144, 16),
+  'g-opt': (1536, 40, 6144, 16),
+  'G': (1664, 48, 8192, 16),
+  'G-opt': (1536, 48, 8192, 16),
+  'e': (1792, 56, 15360, 16),
 }
 
 
@@ -61,7 +62,7 @@ def decode_variant(variant: str) -> Variant:
   name, _, patch = variant.partition('/')
   if not patch.isdigit():
     raise ValueError(
-        f'ViT variant {variant!r} has no patch size; write e.g. {name}/16.'
+      f'ViT variant {variant!r} has no patch size; write e.g. {name}/16.'
     )
   if name in _VARIANTS:
     return Variant(*_VARIANTS[name], int(patch))
@@ -69,8 +70,8 @@ def decode_variant(variant: str) -> Variant:
   if len(numbers) == 4 and all(n.strip().isdigit() for n in numbers):
     return Variant(*(int(n) for n in numbers), int(patch))
   raise ValueError(
-      f'ViT variant {variant!r} is unknown; choose one of '
-      f'{", ".join(_VARIANTS)} or write width,depth,mlp_dim,heads/patch.'
+    f'ViT variant {variant!r} is unknown; choose one of '
+    f'{", ".join(_VARIANTS)} or write width,depth,mlp_dim,heads/patch.'
   )
 
 
@@ -104,7 +105,7 @@ class ViT(nn.Module):
 
   @nn.compact
   def __call__(
-      self, images: Float[Array, 'B H W 3']
+    self, images: Float[Array, 'B H W 3']
   ) -> tuple[Float[Array, '...'], dict[str, Any]]:
     """Encodes images.
 
@@ -121,86 +122,80 @@ class ViT(nn.Module):
     size = self.image_size
     if images.shape[1:3] != (size, size):
       raise ValueError(
-          f'ViT: images of {images.shape[1]}x{images.shape[2]} pixels, but '
-          f'image_size is {size}; resize them or the position embedding.'
+        f'ViT: images of {images.shape[1]}x{images.shape[2]} pixels, but '
+        f'image_size is {size}; resize them or the position embedding.'
       )
     v = decode_variant(self.variant)
     out = {}
     x = out['stem'] = self._embed(images, v)  # B N C
     x, out['encoder'] = Encoder(
-        v.depth,
-        v.mlp_dim,
-        v.num_heads,
-        scan=self.scan,
-        remat_policy=self.remat_policy,
-        dtype=self.dtype,
-        attention=self.attention,
-        name='Transformer',
+      v.depth,
+      v.mlp_dim,
+      v.num_heads,
+      scan=self.scan,
+      remat_policy=self.remat_policy,
+      dtype=self.dtype,
+      attention=self.attention,
+      name='Transformer',
     )(x)
     out['encoded'] = x
     x = out['head_input'] = self._pool(x, v)
     if self.num_classes:
       kernel_init = (
-          nn.initializers.zeros
-          if self.head_zeroinit
-          else nn.initializers.lecun_normal()
+        nn.initializers.zeros
+        if self.head_zeroinit
+        else nn.initializers.lecun_normal()
       )
       x = out['logits'] = nn.Dense(
-          self.num_classes,
-          dtype=jnp.dtype(self.dtype),
-          kernel_init=nn.with_logical_partitioning(
-              kernel_init, ('embed', None)
-          ),
-          bias_init=nn.with_logical_partitioning(
-              nn.initializers.zeros, ('embed',)
-          ),
-          name='head',
+        self.num_classes,
+        dtype=jnp.dtype(self.dtype),
+        kernel_init=partitioning.with_logical_axes(kernel_init, ('embed', None)),
+        bias_init=partitioning.with_logical_axes(
+          nn.initializers.zeros, ('embed',)
+        ),
+        name='head',
       )(x)
     return x, out
 
   def _embed(
-      self, images: Float[Array, 'B H W 3'], v: Variant
+    self, images: Float[Array, 'B H W 3'], v: Variant
   ) -> Float[Array, 'B N C']:
     """Cuts patches, projects them and adds positions and class token."""
     x = nn.Conv(
-        v.width,
-        (v.patch_size, v.patch_size),
-        strides=(v.patch_size, v.patch_size),
-        padding='VALID',
-        dtype=jnp.dtype(self.dtype),
-        kernel_init=nn.with_logical_partitioning(
-            nn.initializers.lecun_normal(), (None, None, None, 'embed')
-        ),
-        bias_init=nn.with_logical_partitioning(
-            nn.initializers.zeros, ('embed',)
-        ),
-        name='embedding',
+      v.width,
+      (v.patch_size, v.patch_size),
+      strides=(v.patch_size, v.patch_size),
+      padding='VALID',
+      dtype=jnp.dtype(self.dtype),
+      kernel_init=partitioning.with_logical_axes(
+        nn.initializers.lecun_normal(), (None, None, None, 'embed')
+      ),
+      bias_init=partitioning.with_logical_axes(nn.initializers.zeros, ('embed',)),
+      name='embedding',
     )(images.astype(self.dtype))
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height * width, channels)
     posemb = self.param(
-        'pos_embedding',
-        nn.with_logical_partitioning(
-            nn.initializers.normal(channels**-0.5), (None, None, 'embed')
-        ),
-        (1, height * width, channels),
+      'pos_embedding',
+      partitioning.with_logical_axes(
+        nn.initializers.normal(channels**-0.5), (None, None, 'embed')
+      ),
+      (1, height * width, channels),
     )
     x = x + posemb.astype(x.dtype)
     if self.pool_type == 'tok':
       cls = self.param(
-          'cls',
-          nn.with_logical_partitioning(
-              nn.initializers.zeros, (None, None, 'embed')
-          ),
-          (1, 1, channels),
+        'cls',
+        partitioning.with_logical_axes(
+          nn.initializers.zeros, (None, None, 'embed')
+        ),
+        (1, 1, channels),
       )
       cls = jnp.tile(cls.astype(x.dtype), (batch, 1, 1))
       x = jnp.concatenate([cls, x], axis=1)
     return x
 
-  def _pool(
-      self, x: Float[Array, 'B N C'], v: Variant
-  ) -> Float[Array, '...']:
+  def _pool(self, x: Float[Array, 'B N C'], v: Variant) -> Float[Array, '...']:
     """Reduces tokens to features as `pool_type` says."""
     match self.pool_type:
       case 'none':
@@ -212,6 +207,6 @@ class ViT(nn.Module):
       case 'tok':
         return x[:, 0]
     raise ValueError(
-        f'ViT: unknown pool_type {self.pool_type!r}; choose none, map, gap or '
-        'tok.'
+      f'ViT: unknown pool_type {self.pool_type!r}; choose none, map, gap or '
+      'tok.'
     )

@@ -1,0 +1,118 @@
+"""Zero-shot classification: clips against sentences made of class names."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dualenc.evals import prompts, ranking
+
+TOPS = (1, 5)
+
+
+def class_embeddings(
+  embed_texts: Callable[[list[str]], Float[np.ndarray, 'n e']],
+  class_names: Sequence[str],
+  templates: Sequence[str],
+) -> Float[np.ndarray, 'c e']:
+  """Embeds classes as CLIP does: unit vectors, their mean, made unit again.
+
+  Args:
+    embed_texts: sentences -> [sentences, E]; called once, with all classes x
+      templates, class by class.
+    class_names: C names.
+    templates: see `prompts.load`.
+
+  Returns:
+    [C, E], float32 unit vectors.
+
+  Raises:
+    ValueError: if a class is named twice.
+  """
+  twice = {name for name in class_names if class_names.count(name) > 1}
+  if twice:
+    raise ValueError(
+      f'classes: {min(twice)!r} is named twice; an answer would be ambiguous.'
+    )
+  sentences = []
+  for name in class_names:
+    sentences += prompts.fill(templates, name)
+  embeddings = np.asarray(embed_texts(sentences), np.float32)
+  embeddings = _unit(embeddings).reshape(len(class_names), len(templates), -1)
+  return _unit(embeddings.mean(axis=1))
+
+
+def evaluate(
+  scores: Float[np.ndarray, 'n c'],
+  labels: Int[np.ndarray, 'm'],
+  clip_ids: Sequence[str],
+  *,
+  split: str,
+  templates: str,
+  annotated_clip_ids: Sequence[str] | None = None,
+  known_missing: Sequence[str] = (),
+  bootstrap_samples: int = 1000,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Scores similarities of clips and classes.
+
+  Args:
+    scores: [clips, classes], higher is closer.
+    labels: [clips], the column of the right class.
+    clip_ids: id of each row.
+    split: name of the split, for the protocol.
+    templates: name of the templates, for the protocol.
+    annotated_clip_ids: all ids of the split; None for `clip_ids`.
+    known_missing: annotated ids that are not scored. Any other difference is
+      an error.
+    bootstrap_samples: replicates behind the 95 % intervals; 0 for none.
+    seed: of the bootstrap.
+
+  Returns:
+    top1, top5 (fractions), interval_95 and protocol.
+
+  Raises:
+    ValueError: on scores that are not finite, ids that are missing, extra or
+      double, labels outside of the classes, and shapes that don't fit.
+  """
+  ranking.check_scores(scores, 'scores')
+  annotated = clip_ids if annotated_clip_ids is None else annotated_clip_ids
+  ranking.check_ids(clip_ids, annotated, known_missing, 'clips')
+  num_clips, num_classes = scores.shape
+  if not len(clip_ids) == len(labels) == num_clips:
+    raise ValueError(
+      f'scores: {num_clips} rows, but {len(clip_ids)} ids and {len(labels)} '
+      'labels.'
+    )
+  if labels.min() < 0 or labels.max() >= num_classes:
+    raise ValueError(
+      f'labels: from {labels.min()} to {labels.max()}, but there are '
+      f'{num_classes} classes.'
+    )
+  relevant = labels[:, None] == np.arange(num_classes)
+  ranks = ranking.mid_ranks(scores, relevant)
+  values = {f'top{k}': (ranks <= k).astype(np.float64) for k in TOPS}
+  result: dict[str, Any] = {k: float(v.mean()) for k, v in values.items()}
+  result['interval_95'] = ranking.intervals(
+    values, np.arange(num_clips), samples=bootstrap_samples, seed=seed
+  )
+  result['protocol'] = {
+    'task': 'classification',
+    'split': split,
+    'num_clips': num_clips,
+    'num_clips_annotated': len(annotated),
+    'known_missing': sorted(known_missing),
+    'num_classes': num_classes,
+    'templates': templates,
+    'ties': ranking.TIE_RULE,
+    'interval_95': f'bootstrap over clips, {bootstrap_samples} samples, '
+    f'seed {seed}',
+    'chance_top1': 1 / num_classes,
+    'chance_top5': min(1.0, 5 / num_classes),
+  }
+  return result
+
+
+def _unit(x: Float[np.ndarray, '*shape']) -> Float[np.ndarray, '*shape']:
+  return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

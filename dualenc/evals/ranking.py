@@ -1,0 +1,138 @@
+"""Ranks with fair ties, intervals, and checks on ids: under both protocols."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+TIE_RULE = 'mid-rank'
+_CHUNK = 64  # Replicates of the bootstrap drawn at a time.
+
+
+def mid_ranks(
+  scores: Float[np.ndarray, 'q v'], relevant: Bool[np.ndarray, 'q v']
+) -> Float[np.ndarray, 'q']:
+  """Rank of the best relevant candidate in each row, 1 is best.
+
+  Only irrelevant candidates push it down. One with exactly the same score
+  counts half, so that a constant score gets the rank of a coin and not the
+  first: rank = 1 + (number above) + (number equal) / 2.
+
+  Args:
+    scores: [queries, candidates], finite.
+    relevant: [queries, candidates], at least one a row.
+
+  Returns:
+    [queries], whole or half numbers.
+  """
+  best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
+  above = (scores > best).sum(axis=1)  # A relevant one is never above.
+  equal = ((scores == best) & ~relevant).sum(axis=1)
+  return 1.0 + above + equal / 2
+
+
+def check_scores(scores: Float[np.ndarray, 'q v'], what: str) -> None:
+  """Refuses scores that are not finite.
+
+  Args:
+    scores: [queries, candidates].
+    what: their name, for the message.
+
+  Raises:
+    ValueError: if one is NaN or infinite, or there are none.
+  """
+  if not scores.size:
+    raise ValueError(f'{what}: nothing to score, the shape is {scores.shape}.')
+  bad = np.count_nonzero(~np.isfinite(scores))
+  if bad:
+    raise ValueError(
+      f'{what}: {bad} of {scores.size} scores are NaN or infinite; look at '
+      'the checkpoint, no rank is computed from them.'
+    )
+
+
+def check_ids(
+  scored: Sequence[str],
+  annotated: Sequence[str],
+  known_missing: Iterable[str],
+  what: str,
+) -> None:
+  """Refuses ids that are missing, extra or there twice.
+
+  Args:
+    scored: ids that have a score.
+    annotated: ids of the split.
+    known_missing: annotated ids that may lack a score (videos that are gone).
+    what: their name, for the message.
+
+  Raises:
+    ValueError: says which ids and what to do.
+  """
+  for name, ids in (('scored', scored), ('annotated', annotated)):
+    twice = [i for i, count in Counter(ids).items() if count > 1]
+    if twice:
+      raise ValueError(f'{what}: {name} twice: {_some(twice)}.')
+  known_missing = set(known_missing)
+  missing = set(annotated) - set(scored) - known_missing
+  if missing:
+    raise ValueError(
+      f'{what}: no score for {_some(missing)}; score them, or list them as '
+      'known to be missing.'
+    )
+  extra = (set(scored) | known_missing) - set(annotated)
+  if extra:
+    raise ValueError(f'{what}: not in the annotations: {_some(extra)}.')
+  both = set(scored) & known_missing
+  if both:
+    raise ValueError(f'{what}: scored and said to be missing: {_some(both)}.')
+
+
+def intervals(
+  values: Mapping[str, Float[np.ndarray, 'q']],
+  groups: Int[np.ndarray, 'q'],
+  *,
+  samples: int,
+  seed: int,
+) -> dict[str, list[float]]:
+  """95 % bootstrap intervals of means, drawing whole groups with replacement.
+
+  Captions of one video are not independent, so videos are drawn and not
+  captions. Ranks stay as they are: the candidates are not resampled.
+
+  Args:
+    values: name -> [queries].
+    groups: [queries], 0 ... number of groups - 1.
+    samples: number of replicates; 0 for no intervals.
+    seed: of the draws.
+
+  Returns:
+    name -> [low, high], the 2.5 and 97.5 percentiles; empty for 0 samples.
+  """
+  if not samples:
+    return {}
+  num_groups = int(groups.max()) + 1
+  columns = [np.bincount(groups, minlength=num_groups)]
+  columns += [np.bincount(groups, v, num_groups) for v in values.values()]
+  sums = np.stack(columns, axis=1).astype(np.float64)  # groups, 1 + values
+  rng = np.random.default_rng(seed)
+  replicates = []
+  for start in range(0, samples, _CHUNK):
+    count = min(_CHUNK, samples - start)
+    drawn = rng.multinomial(
+      num_groups, np.full(num_groups, 1 / num_groups), size=count
+    )
+    replicates.append(drawn @ sums)
+  totals = np.concatenate(replicates)
+  means = totals[:, 1:] / totals[:, :1]
+  bounds = np.percentile(means, [2.5, 97.5], axis=0)
+  return {
+    name: [float(bounds[0, i]), float(bounds[1, i])]
+    for i, name in enumerate(values)
+  }
+
+
+def _some(ids: Iterable[str], limit: int = 5) -> str:
+  ids = sorted(ids)
+  rest = f' and {len(ids) - limit} more' if len(ids) > limit else ''
+  return ', '.join(map(repr, ids[:limit])) + rest

@@ -1,0 +1,127 @@
+"""CLIP's BPE against open_clip's, and SentencePiece behind the same call."""
+
+import json
+import pathlib
+import random
+
+import numpy as np
+import pytest
+
+from dualenc import tokenizer as tokenizer_lib
+from vidlm.data import vocabulary
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / 'shared'
+
+NASTY = [
+  '',
+  ' ',
+  'a',
+  "It's a dog's life; they'll've gone, I'd say I'M sure we're",
+  'UPPER lower MiXeD',
+  'tabs\tand\nnew lines\r\n and   spaces ',
+  '&amp;amp; &lt;b&gt; &quot;twice&quot; &amp;lt;',
+  'cafe\u0301 vs caf\u00e9',
+  'schÃ¶n mojibake â€œquotesâ€\x9d',
+  '\u201ccurly\u201d \u2018quotes\u2019 \u2014 dash\u2026',
+  'emoji \U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467',
+  'flag \U0001f1e9\U0001f1ea',
+  '日本語のテキスト и русский, العربية',
+  '1234567890 3.14 1,000 2nd ½ ² Ⅷ',
+  '!!!??? ... --- ### @user #tag http://x.y/z?a=b&c=d',
+  'x' * 300,
+  'ﬁne ligature ﬀ',
+  'zero\u200bwidth \ufeffbom nbsp\u00a0here',
+  'combining z\u0351\u0310\u0318a\u030al\u0321g\u0334o',
+  '\u017fs \u017f K Å İstanbul ß',
+  'word ' * 100,
+  "don''t ''' \"\"\" ` \u00b4",
+  'under_score snake_case_2 a-b a/b a\\b',
+]
+
+
+@pytest.fixture(scope='module')
+def ours():
+  return tokenizer_lib.CLIPTokenizer()
+
+
+@pytest.fixture(scope='module')
+def theirs(open_clip):
+  from open_clip.tokenizer import SimpleTokenizer
+
+  return SimpleTokenizer()
+
+
+def assert_equal(ours, theirs, texts):
+  for length in (77, 16, 2):
+    expected = theirs(texts, length).numpy()
+    np.testing.assert_array_equal(ours(texts, length), expected)
+  for text in texts:
+    assert ours.encode(text) == theirs.encode(text)
+
+
+def test_nasty_strings(ours, theirs):
+  assert_equal(ours, theirs, NASTY)
+
+
+def test_random_strings(ours, theirs):
+  rng = random.Random(0)
+  alphabet = "abcdeE ABC'.,!-&;12\u00e9\u00df\u4e2d\U0001f600\u0301\n\t<>#"
+  texts = [
+    ''.join(rng.choices(alphabet, k=rng.randrange(60))) for _ in range(300)
+  ]
+  assert_equal(ours, theirs, texts)
+
+
+def test_real_captions(ours, theirs):
+  path = SHARED / 'clips' / 'captions.jsonl'
+  if not path.exists():
+    pytest.skip('no real captions here')
+  rows = map(json.loads, path.read_text().splitlines())
+  assert_equal(ours, theirs, [row['caption'] for row in rows])
+
+
+def test_ids_of_a_known_sentence(ours):
+  ids = ours('a photo of a cat', 8)
+  assert ids.dtype == np.int32
+  assert ids.tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407, 0]]
+  assert (ours.sot_id, ours.eot_id, ours.vocab_size) == (49406, 49407, 49408)
+
+
+def test_truncation_keeps_the_end(ours):
+  ids = ours(['many words ' * 50, 'short'], 9)
+  assert ids.shape == (2, 9)
+  assert ids[0, 0] == ours.sot_id and ids[0, -1] == ours.eot_id
+  assert ids[0].argmax() == 8 and ids[1].argmax() == 2
+
+
+def test_special_tokens_in_a_text(ours):
+  """As OpenAI's: found in the text, whatever their case."""
+  ids = ours.encode('end <|endoftext|> <|STARTOFTEXT|>')
+  assert ids[-2:] == [ours.eot_id, ours.sot_id]
+
+
+def test_decode(ours):
+  text = 'a person is riding a bike , 日本 !'
+  assert ours.decode(ours.encode(text)) == text + ' '
+
+
+def test_missing_merges(tmp_path):
+  with pytest.raises(FileNotFoundError):
+    tokenizer_lib.CLIPTokenizer(str(tmp_path / 'none.gz'))
+
+
+def test_sentencepiece_has_the_same_call(tmp_path):
+  path = str(tmp_path / 'tiny.model')
+  texts = ['the ball moves left', 'the box moves right', 'a ball hits a box']
+  vocabulary.train_sentencepiece(texts, path, vocab_size=40)
+  tokenizer = tokenizer_lib.SentencePieceTokenizer(path)
+  ids = tokenizer(texts, 16)
+  assert ids.shape == (3, 16) and ids.dtype == np.int32
+  assert ids.max() < tokenizer.vocab_size
+  for row in ids:
+    end = row.tolist().index(tokenizer.eos_id)
+    assert end > 0 and not row[end + 1 :].any() and row[:end].all()
+  short = tokenizer(texts, 3)
+  assert (short[:, -1] == tokenizer.eos_id).all()
+  np.testing.assert_array_equal(short[:, :2], ids[:, :2])
+  np.testing.assert_array_equal(tokenizer(texts[0], 16), ids[:1])

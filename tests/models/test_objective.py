@@ -1,0 +1,107 @@
+"""Loss, its options, and the shapes of a batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidlm.models.objective import VLMObjective, cross_entropy
+from vidlm.models.video_vlm import VideoVLM
+
+
+class FixedLogits(VideoVLM):
+  """Answers with the batch's own logits."""
+
+  def __call__(self, batch):
+    return batch['logits']
+
+
+V = 7
+RNG = np.random.default_rng(0)
+BATCH = {
+  'logits': jnp.asarray(RNG.normal(size=(2, 4, V)), jnp.float32),
+  'decoder_target_tokens': jnp.asarray([[3, 4, 1, 0], [5, 1, 0, 0]]),
+  'decoder_loss_weights': jnp.asarray([[1, 1, 1, 0], [1, 1, 0, 0.0]]),
+}
+TASK = VLMObjective(FixedLogits())
+
+
+def token_losses() -> np.ndarray:
+  logits = np.asarray(BATCH['logits'], np.float64)
+  log_z = np.log(np.exp(logits).sum(-1))
+  targets = np.asarray(BATCH['decoder_target_tokens'])
+  return log_z - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+
+
+def loss(**kwargs):
+  task = dataclasses.replace(TASK, **kwargs)
+  return task.loss_fn({}, BATCH, jax.random.key(0))
+
+
+def test_mean_over_real_tokens_of_minus_log_p() -> None:
+  weights = np.asarray(BATCH['decoder_loss_weights'])
+  want = (token_losses() * weights).sum() / 5
+  value, metrics = loss()
+  assert value == pytest.approx(want, rel=1e-5)
+  assert metrics['loss'] == value
+  assert metrics['target_tokens'] == 5
+  hits = np.argmax(BATCH['logits'], -1) == BATCH['decoder_target_tokens']
+  assert metrics['accuracy'] == pytest.approx((hits * weights).sum() / 5)
+
+
+def test_average_per_sequence() -> None:
+  rows = token_losses()
+  want = (rows[0, :3].mean() + rows[1, :2].mean()) / 2
+  value, _ = loss(loss_normalizing_factor='AVERAGE_PER_SEQUENCE')
+  assert value == pytest.approx(want, rel=1e-5)
+
+
+def test_z_loss_is_added_to_what_is_trained_not_to_the_metric() -> None:
+  plain, _ = loss()
+  value, metrics = loss(z_loss=0.1)
+  assert value > plain
+  assert metrics['loss'] == pytest.approx(float(plain), rel=1e-6)
+
+
+def test_label_smoothing_equals_soft_targets() -> None:
+  smoothing = 0.1
+  logits, targets = BATCH['logits'], BATCH['decoder_target_tokens']
+  got, _ = cross_entropy(logits, targets, smoothing)
+  soft = np.full((2, 4, V), smoothing / (V - 1))
+  np.put_along_axis(soft, np.asarray(targets)[..., None], 1 - smoothing, -1)
+  logprobs = np.asarray(jax.nn.log_softmax(logits))
+  want = (soft * (np.log(soft) - logprobs)).sum(-1)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_an_empty_batch_gives_zero() -> None:
+  batch = BATCH | {'decoder_loss_weights': jnp.zeros((2, 4))}
+  value, metrics = TASK.loss_fn({}, batch, jax.random.key(0))
+  assert value == metrics['accuracy'] == 0.0
+
+
+def test_batch_shapes() -> None:
+  task = VLMObjective(VideoVLM(), 8, {'inputs': 40, 'targets': 64})
+  shapes = task.batch_shapes(256)
+  assert {k: (v.shape, v.dtype.name) for k, v in shapes.items()} == {
+    'frames': ((256, 8, 224, 224, 3), 'uint8'),
+    'frame_mask': ((256, 8), 'bool'),
+    'encoder_input_tokens': ((256, 40), 'int32'),
+    'decoder_input_tokens': ((256, 64), 'int32'),
+    'decoder_target_tokens': ((256, 64), 'int32'),
+    'decoder_loss_weights': ((256, 64), 'float32'),
+  }
+
+
+@pytest.mark.parametrize(
+  ('kwargs', 'message'),
+  [
+    ({'loss_normalizing_factor': 'SUM'}, 'NUM_REAL_TARGET_TOKENS'),
+    ({'task_feature_lengths': {'inputs': 4}}, 'targets'),
+  ],
+)
+def test_bad_settings_are_errors(kwargs, message: str) -> None:
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(TASK, **kwargs)

@@ -1,0 +1,148 @@
+"""The implementations of attention agree, and agree with a plain formula."""
+
+import contextlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from vidlm.nn import attention, flash
+
+B, LQ, LK, K, D = 2, 24, 40, 4, 8
+
+
+def inputs(bias_batch=1, mask_kind='key', q_length=LQ):
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+  mask = {
+    'none': None,
+    'key': rng.random((B, 1, 1, LK)) < 0.7,
+    'full': rng.random((B, 1, q_length, LK)) < 0.7,
+  }[mask_kind]
+  return {
+    'query': draw(B, q_length, K, D),
+    'key': draw(B, LK, K, D),
+    'value': draw(B, LK, K, D),
+    'bias': draw(bias_batch, K, q_length, LK) if bias_batch else None,
+    'mask': None if mask is None else jnp.asarray(mask),
+  }
+
+
+def plain(query, key, value, bias, mask, scale):
+  """Softmax attention in float64, one row at a time."""
+  out = np.zeros(query.shape)
+  for b, i, h in np.ndindex(*query.shape[:3]):
+    logits = scale * np.asarray(key, np.float64)[b, :, h] @ query[b, i, h]
+    if bias is not None:
+      logits = logits + np.broadcast_to(bias, (B, *bias.shape[1:]))[b, h, i]
+    if mask is not None:
+      seen = np.broadcast_to(mask, (B, 1, query.shape[1], LK))[b, 0, i]
+      logits = np.where(seen, logits, -np.inf)
+    weights = np.exp(logits - logits.max())
+    out[b, i, h] = weights / weights.sum() @ np.asarray(value)[b, :, h]
+  return out
+
+
+@contextlib.contextmanager
+def interpreter(implementation):
+  if implementation != 'tpu':
+    yield
+    return
+  with pltpu.force_tpu_interpret_mode():
+    yield
+
+
+@pytest.mark.parametrize('implementation', ['xla', 'tpu'])
+@pytest.mark.parametrize(
+  ('bias_batch', 'mask_kind'), [(0, 'none'), (1, 'key'), (B, 'full')]
+)
+def test_equals_plain_formula(implementation, bias_batch, mask_kind) -> None:
+  x = inputs(bias_batch, mask_kind)
+  with interpreter(implementation):
+    got = attention.dot_product_attention(
+      **x, scale=0.3, implementation=implementation
+    )
+  np.testing.assert_allclose(got, plain(**x, scale=0.3), atol=2e-5)
+
+
+def test_gradients_of_kernel_equal_xla() -> None:
+  x = inputs(1, 'key')
+  mask = x.pop('mask')
+
+  def loss(arrays, implementation):
+    out = attention.dot_product_attention(
+      **arrays, mask=mask, scale=0.3, implementation=implementation
+    )
+    return (out**2).sum()
+
+  want = jax.grad(loss)(x, 'xla')
+  with interpreter('tpu'):
+    got = jax.grad(loss)(x, 'tpu')
+  for name, value in want.items():
+    np.testing.assert_allclose(got[name], value, atol=1e-4, err_msg=name)
+
+
+def test_kernel_runs_on_the_shards_of_a_mesh() -> None:
+  x = inputs(1, 'key')
+  want = attention.dot_product_attention(**x, scale=1.0)
+  mesh = jax.make_mesh(
+    (2, 2),
+    ('data', 'model'),
+    axis_types=(jax.sharding.AxisType.Auto,) * 2,
+    devices=jax.devices()[:4],
+  )
+  rules = (('batch', 'data'), ('heads', 'model'))
+  run = jax.jit(
+    lambda a: attention.dot_product_attention(
+      **a, scale=1.0, implementation='tpu'
+    )
+  )
+  with (
+    interpreter('tpu'),
+    jax.set_mesh(mesh),
+    nn.logical_axis_rules(rules),
+  ):
+    got = run(x)
+    assert 'shard_map' in str(run.trace(x).jaxpr)
+  np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_merged_bias_equals_bias_and_mask() -> None:
+  """What cuDNN is given in place of a mask."""
+  x = inputs(1, 'key')
+  want = attention.dot_product_attention(**x, scale=0.3)
+  x['bias'] = attention.merge_bias(x['bias'], x['mask'], LQ, jnp.float32)
+  x['mask'] = None
+  assert x['bias'].shape == (B, K, LQ, LK)
+  got = attention.dot_product_attention(**x, scale=0.3)
+  np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_all_masked_row_is_finite() -> None:
+  x = inputs(1, 'key')
+  x['mask'] = jnp.zeros_like(x['mask'])
+  for implementation in ('xla', 'tpu'):
+    with interpreter(implementation):
+      out = attention.dot_product_attention(
+        **x, scale=1.0, implementation=implementation
+      )
+    assert np.isfinite(out).all()
+
+
+def test_scale_is_applied_to_the_products_alone() -> None:
+  x = inputs(1, 'none')
+  doubled = x | {'query': x['query'] * 2}
+  np.testing.assert_allclose(
+    attention.dot_product_attention(**x, scale=1.0),
+    attention.dot_product_attention(**doubled, scale=0.5),
+    atol=1e-6,
+  )
+
+
+def test_pad_to_leaves_multiples_alone() -> None:
+  x = jnp.ones((2, 4))
+  assert flash.pad_to(x, 2, axis=1) is x
+  assert flash.pad_to(x, 3, axis=1).shape == (2, 6)

@@ -1,0 +1,57 @@
+"""From frames to captions: the interface. `vlm` has the real thing."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt32
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipCaptions:
+  """The K captions of one clip, with the sums of log-probabilities of their
+  tokens and the numbers of these."""
+
+  captions: Sequence[str]
+  logprobs: Sequence[float]
+  lengths: Sequence[int]
+
+
+@runtime_checkable
+class Captioner(Protocol):
+  """What `caption` asks of a model.
+
+  Attributes:
+    name: Goes into the column `model`.
+    batch_size: Clips taken at once, always so many.
+    num_frames: T.
+    image_size: Pixels of a side.
+    num_samples: K.
+  """
+
+  name: str
+  batch_size: int
+  num_frames: int
+  image_size: int
+  num_samples: int
+
+  def identity(self) -> Mapping[str, Any]:
+    """All that a caption depends on but the clip, as plain JSON."""
+
+  def submit(
+    self,
+    frames: UInt8[np.ndarray, 'B T H W 3'],
+    frame_mask: Bool[np.ndarray, 'B T'],
+    ids: UInt32[np.ndarray, 'B'],
+  ) -> Callable[[], list[ClipCaptions]]:
+    """Begins to caption a batch.
+
+    Args:
+      frames: [B, T, H, W, 3].
+      frame_mask: [B, T], False for frames that aren't there.
+      ids: [B], `identity.hash32` of the clips' ids.
+
+    Returns:
+      A function that waits for the captions.
+    """

@@ -1,0 +1,189 @@
+"""Clips to caption, shard by shard; here those of a clip set.
+
+A shard of the input becomes one file of captions. What a shard holds is a
+function of the input alone, so that processes can share the shards out
+without a word, and a shard's digest tells whether its clips have changed.
+"""
+
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from vidlm.captions import identity
+from vidlm.data import clip_schema, clips, preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class InputClip:
+  """A clip, decoded, or the reason why it couldn't be.
+
+  Attributes:
+    clip_id: Unique in its set.
+    video: Name of the source.
+    start: Seconds in the source; None where unknown.
+    end: Seconds in the source; None where unknown.
+    frames: uint8[T, H, W, 3]; None if it failed.
+    frame_mask: bool[T]; None if it failed.
+    error: Why it failed; '' if it didn't.
+  """
+
+  clip_id: str
+  video: str = ''
+  start: float | None = None
+  end: float | None = None
+  frames: np.ndarray | None = None
+  frame_mask: np.ndarray | None = None
+  error: str = ''
+
+
+@runtime_checkable
+class Source(Protocol):
+  """Clips in shards.
+
+  Attributes:
+    num_shards: How many.
+    config: What of the source decides about captions, as plain JSON.
+  """
+
+  num_shards: int
+  config: Mapping[str, Any]
+
+  def digest(self, shard: int) -> str:
+    """Digest of all that the clips of a shard are made from."""
+
+  def rows(self, shard: int) -> int | None:
+    """Number of clips of a shard; None if that isn't known yet."""
+
+  def open(
+    self, shards: Sequence[int]
+  ) -> Iterator[tuple[int, Iterator[InputClip]]]:
+    """Yields the clips of each shard, to be taken in order."""
+
+  def close(self) -> None:
+    """Stops the work ahead."""
+
+
+class ClipSetSource:
+  """A split of a clip set; its shards are those on disk."""
+
+  def __init__(
+    self,
+    data_dir: str,
+    split: str,
+    *,
+    num_frames: int,
+    image_size: int,
+    workers: int | None = None,
+  ):
+    """Opens the set.
+
+    Args:
+      data_dir: Folder of the set.
+      split: Its split.
+      num_frames: T.
+      image_size: Pixels of a side.
+      workers: Threads that decode JPEG; by default one a CPU.
+
+    Raises:
+      FileNotFoundError: If there is no such set.
+      ValueError: If a clip id comes twice.
+    """
+    self._reader = clips.open_clips(data_dir, split)
+    lengths = clip_schema.splits(data_dir)[split]['shardLengths']
+    ends = list(itertools.accumulate(int(n) for n in lengths))
+    self._ranges = [*itertools.pairwise([0, *ends])]
+    self._data_dir = data_dir
+    self._frames = (num_frames, image_size)
+    self.num_shards = len(ends)
+    self.config = {'kind': 'clip set', 'split': split}
+    index = self._reader.index().select(['clip_id', 'video', 'start', 'end'])
+    self._index = index
+    _check_ids(index['clip_id'].to_pylist(), data_dir)
+    threads = workers or cpus()
+    self._look_ahead = 4 * threads
+    self._pool = concurrent.futures.ThreadPoolExecutor(threads, 'jpeg')
+
+  def digest(self, shard: int) -> str:
+    """See `Source`: the bytes of the shard and its part of the index."""
+    pattern = (
+      f'*-{self.config["split"]}.array_record-'
+      f'{shard:05d}-of-{self.num_shards:05d}'
+    )
+    (path,) = pathlib.Path(self._data_dir).glob(pattern)
+    rows = self._index.slice(*self._slice(shard)).to_pylist()
+    return identity.digest_of([identity.file_digest(path), repr(rows)])
+
+  def rows(self, shard: int) -> int | None:
+    """See `Source`."""
+    return self._slice(shard)[1]
+
+  def _slice(self, shard: int) -> tuple[int, int]:
+    first, end = self._ranges[shard]
+    return first, end - first
+
+  def open(
+    self, shards: Sequence[int]
+  ) -> Iterator[tuple[int, Iterator[InputClip]]]:
+    """See `Source`."""
+    for shard in shards:
+      first, end = self._ranges[shard]
+      rows = self._index.slice(first, end - first).to_pylist()
+      work = zip(range(first, end), rows, strict=True)
+      yield shard, _map_ahead(self._pool, self._read, work, self._look_ahead)
+
+  def _read(self, item: tuple[int, Mapping[str, Any]]) -> InputClip:
+    number, row = item
+    try:
+      encoded = self._parser(self._reader.read([number])[0])
+      frames, mask = preprocess.eval_frames_from_jpeg(encoded, *self._frames)
+    except Exception as error:
+      # One damaged record must not end a run of millions.
+      message = ' '.join(f'{type(error).__name__}: {error}'.split())
+      return InputClip(**row, error=f'corrupt: {message}')
+    return InputClip(**row, frames=frames, frame_mask=mask)
+
+  def _parser(self, record: bytes) -> Sequence[bytes]:
+    from tensorflow_datasets.core import example_parser
+
+    specs = self._reader.features.get_serialized_info()
+    parser = example_parser.ExampleParserNp(specs)
+    return list(parser.parse_example(record)['frames'])
+
+  def close(self) -> None:
+    """See `Source`."""
+    self._pool.shutdown(cancel_futures=True)
+
+
+def _map_ahead(
+  pool: concurrent.futures.Executor, fn: Any, items: Any, ahead: int
+) -> Iterator[Any]:
+  """`map` in a pool, in order, no more than `ahead` items ahead."""
+  pending: list[concurrent.futures.Future] = []
+  for item in items:
+    pending.append(pool.submit(fn, item))
+    if len(pending) >= ahead:
+      yield pending.pop(0).result()
+  for future in pending:
+    yield future.result()
+
+
+def _check_ids(clip_ids: Sequence[str], where: str) -> None:
+  seen: set[str] = set()
+  for clip_id in clip_ids:
+    if clip_id in seen:
+      raise ValueError(
+        f'{where}: two clips are called {clip_id!r}; ids must be unique, '
+        'prepare the set again'
+      )
+    seen.add(clip_id)
+
+
+def cpus() -> int:
+  """CPUs this process may use."""
+  return len(os.sched_getaffinity(0))

@@ -1,0 +1,91 @@
+"""How far a captioning run is, on one line."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from absl import logging
+
+
+class Progress:
+  """Counts clips and says so from time to time.
+
+  On a terminal one line is rewritten; elsewhere a line is logged an interval.
+  """
+
+  def __init__(
+    self,
+    shards: int,
+    clips: int | None,
+    *,
+    interval: float = 30.0,
+    stream: TextIO = sys.stderr,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    """Starts the clock.
+
+    Args:
+      shards: To be done by this process.
+      clips: In these shards; None if that isn't known.
+      interval: Seconds between lines where there is no terminal.
+      stream: Asked whether it is a terminal.
+      clock: Seconds.
+    """
+    self._shards = shards
+    self._clips = clips
+    self._stream = stream
+    self._terminal = stream.isatty()
+    self._interval = 0.2 if self._terminal else interval
+    self._clock = clock
+    self._start = self._last = clock()
+    self.clips = self.captions = self.failed = self.shards = 0
+
+  def add(self, captions: int = 0, failed: bool = False) -> None:
+    """Counts a clip."""
+    self.clips += 1
+    self.captions += captions
+    self.failed += failed
+    if self._clock() - self._last >= self._interval:
+      self._last = self._clock()
+      self._show()
+
+  def finish_shard(self) -> None:
+    """Counts a shard."""
+    self.shards += 1
+
+  def close(self) -> None:
+    """Says how it came out."""
+    if self.clips:
+      self._show()
+    if self._terminal and self.clips:
+      self._stream.write('\n')
+
+  def _show(self) -> None:
+    line = self.line()
+    if self._terminal:
+      self._stream.write(f'\r\033[K{line}')
+      self._stream.flush()
+    else:
+      logging.info('%s', line)
+
+  def line(self) -> str:
+    """The line itself."""
+    seconds = max(self._clock() - self._start, 1e-9)
+    total = '' if self._clips is None else f' of {self._clips}'
+    return (
+      f'caption: {self.clips}{total} clips, {self.failed} failed; '
+      f'file {min(self.shards + 1, self._shards)} of {self._shards}; '
+      f'{self.clips / seconds:.2f} clips/s, '
+      f'{self.captions / seconds:.2f} captions/s; {self._left(seconds)} left'
+    )
+
+  def _left(self, seconds: float) -> str:
+    if self._clips is not None:
+      done, total = self.clips, self._clips
+    else:
+      done, total = self.shards, self._shards
+    if not done:
+      return 'unknown time'
+    left = round(seconds / done * max(total - done, 0))
+    return f'{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}'

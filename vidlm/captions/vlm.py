@@ -1,0 +1,184 @@
+"""The captioner: a video VLM on all local devices."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, UInt8, UInt32
+
+from vidlm import decoding, samplers
+from vidlm.captions import captioner, identity
+from vidlm.data.vocabulary import Vocabulary
+
+ClipCaptions = captioner.ClipCaptions
+# The paper's prompt for captions (section 4.2).
+PROMPT = 'Generate the alt-text:'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VLMCaptioner:
+  """Captions with a video VLM on all local devices.
+
+  Each device runs one and the same compiled program on `clips_per_device`
+  clips, whatever the number of devices and processes, so a clip's captions
+  don't depend on it.
+
+  Attributes:
+    model: A `VideoVLM`, or another module with the methods of
+      `decoding.Model`.
+    params: Its parameters, nested arrays.
+    vocabulary: Of prompt and captions.
+    prompt: The instruction or question; the paper's by default.
+    num_samples: K captions a clip. Our choice: the paper gives no number.
+    sampler: See `vidlm.samplers`.
+    max_length: Tokens of a caption at most; our choice.
+    seed: Of the samples.
+    clips_per_device: Clips a device takes at once.
+    num_frames: T.
+    image_size: Pixels of a side.
+    name: For the column `model`; by default the digest of the weights.
+    devices: To run on; by default all local ones.
+  """
+
+  model: Any
+  params: Any
+  vocabulary: Vocabulary
+  prompt: str = PROMPT
+  num_samples: int = 4
+  sampler: samplers.Sampler = samplers.Nucleus()
+  max_length: int = 64
+  seed: int = 0
+  clips_per_device: int = 8
+  num_frames: int = 8
+  image_size: int = 224
+  name: str = ''
+  devices: Sequence[Any] = ()
+
+  def __post_init__(self) -> None:
+    for name in ('num_samples', 'max_length', 'clips_per_device'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)}: need at least 1')
+    # Greedy samples are all the same.
+    if isinstance(self.sampler, samplers.Greedy) and self.num_samples > 1:
+      object.__setattr__(self, 'num_samples', 1)
+    if not self.name:
+      digest = self.identity()['weights'][:12]
+      object.__setattr__(self, 'name', f'vlm-{digest}')
+
+  @functools.cached_property
+  def mesh(self) -> jax.sharding.Mesh:
+    """The local devices, in one row."""
+    devices = self.devices or jax.local_devices()
+    return jax.sharding.Mesh(np.asarray(devices), ('data',))
+
+  @property
+  def batch_size(self) -> int:
+    """Clips of all local devices."""
+    return self.clips_per_device * self.mesh.size
+
+  def identity(self) -> Mapping[str, Any]:
+    """See `Captioner`; two backends are two identities, as rounding differs."""
+    return {**self._identity, 'model': self.name}
+
+  @functools.cached_property
+  def _identity(self) -> Mapping[str, Any]:
+    device = self.mesh.devices.flat[0]
+    settings = {
+      name: getattr(self, name)
+      for name in (
+        'prompt',
+        'num_samples',
+        'max_length',
+        'seed',
+        'clips_per_device',
+        'num_frames',
+        'image_size',
+      )
+    }
+    return {
+      **settings,
+      'sampler': identity.describe(self.sampler),
+      'architecture': identity.describe(self.model),
+      'weights': identity.weights_digest(self.params),
+      'vocabulary': identity.file_digest(self.vocabulary.path),
+      'extra_ids': self.vocabulary.extra_ids,
+      'backend': f'{device.platform} {device.device_kind}',
+      'jax': jax.__version__,
+    }
+
+  def submit(
+    self,
+    frames: UInt8[np.ndarray, 'B T H W 3'],
+    frame_mask: Bool[np.ndarray, 'B T'],
+    ids: UInt32[np.ndarray, 'B'],
+  ) -> Callable[[], list[ClipCaptions]]:
+    """See `Captioner`."""
+    shard = functools.partial(jax.device_put, device=self._along('data'))
+    samples = self._program(
+      self._placed_params, shard(frames), shard(frame_mask), shard(ids)
+    )
+    return lambda: self._texts(samples)
+
+  def _along(self, *axes: str) -> jax.sharding.NamedSharding:
+    return jax.sharding.NamedSharding(
+      self.mesh, jax.sharding.PartitionSpec(*axes)
+    )
+
+  @functools.cached_property
+  def _placed_params(self) -> Any:
+    return jax.device_put(self.params, self._along())
+
+  @functools.cached_property
+  def _prompt_ids(self) -> list[int]:
+    # As in training: a T5 encoder's input ends in </s>.
+    return [*self.vocabulary.encode(self.prompt), decoding.EOS_ID]
+
+  @functools.cached_property
+  def _program(self) -> Any:
+    """The compiled program: clips along the devices, no talk among them."""
+    spec = jax.sharding.PartitionSpec
+    return jax.jit(
+      jax.shard_map(
+        self._sample,
+        mesh=self.mesh,
+        in_specs=(spec(), spec('data'), spec('data'), spec('data')),
+        out_specs=spec('data'),
+        check_vma=False,
+      )
+    )
+
+  def _sample(
+    self, params: Any, frames: Array, frame_mask: Array, ids: Array
+  ) -> decoding.Samples:
+    prompt = jnp.asarray(self._prompt_ids, jnp.int32)
+    batch = {
+      'frames': frames,
+      'frame_mask': frame_mask,
+      'encoder_input_tokens': jnp.tile(prompt, (frames.shape[0], 1)),
+    }
+    return decoding.sample(
+      self.model,
+      params,
+      batch,
+      sampler=self.sampler,
+      num_samples=self.num_samples,
+      max_length=self.max_length,
+      keys=decoding.sample_keys(self.seed, ids, self.num_samples),
+    )
+
+  def _texts(self, samples: decoding.Samples) -> list[ClipCaptions]:
+    tokens, logprobs, lengths = jax.device_get(
+      (samples.tokens, samples.logprobs, samples.lengths)
+    )
+    return [
+      ClipCaptions(
+        [self.vocabulary.decode(ids) for ids in tokens[row]],
+        logprobs[row].tolist(),
+        lengths[row].tolist(),
+      )
+      for row in range(len(tokens))
+    ]

@@ -1,0 +1,100 @@
+"""Figures of a run: JSON lines, TensorBoard, and lines for whoever watches."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+
+class MetricsWriter:
+  """Writes scalars to MODEL_DIR on process 0, and nothing on the others."""
+
+  def __init__(self, model_dir: str, start_step: int = 0):
+    """Opens metrics.jsonl and an event file.
+
+    Args:
+      model_dir: Where they go.
+      start_step: Step the run goes on from; lines of later steps, left by a
+        run that was killed, are dropped so that each step stands there once.
+    """
+    self._file = self._board = None
+    if jax.process_index() != 0 or '://' in model_dir:
+      return
+    import tensorboardX
+
+    os.makedirs(model_dir, exist_ok=True)
+    path = os.path.join(model_dir, 'metrics.jsonl')
+    _keep_until(path, start_step)
+    self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
+    self._board = tensorboardX.SummaryWriter(
+      model_dir, purge_step=start_step, write_to_disk=True
+    )
+
+  def write(self, step: int, scalars: Mapping[str, float]) -> None:
+    """Writes one line for `step`."""
+    if self._file is None:
+      return
+    self._file.write(json.dumps({'step': step, **scalars}) + '\n')
+    self._file.flush()
+    for name, value in scalars.items():
+      self._board.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    """Closes the files."""
+    if self._file is not None:
+      self._file.close()
+      self._board.close()
+
+
+def _keep_until(path: str, step: int) -> None:
+  if not os.path.exists(path):
+    return
+  kept = []
+  with open(path, encoding='utf-8') as file:
+    for line in file:
+      try:
+        if json.loads(line)['step'] <= step:
+          kept.append(line)
+      except (json.JSONDecodeError, KeyError):
+        continue  # a line cut short by a kill
+  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
+    file.writelines(kept)
+  os.replace(f'{path}.partial', path)
+
+
+class Progress:
+  """Says how far a run is: steps, rate, time left, loss."""
+
+  def __init__(self, name: str, start: int, total: int, stream: Any = None):
+    self._name, self._total = name, total
+    self._stream = stream or sys.stderr
+    self._first = (start, time.monotonic())
+
+  def show(self, step: int, scalars: Mapping[str, float]) -> None:
+    """Prints a line; on a terminal the line is written over."""
+    if jax.process_index() != 0:
+      return
+    start, begun = self._first
+    rate = (step - start) / max(time.monotonic() - begun, 1e-9)
+    left = (self._total - step) / max(rate, 1e-9)
+    text = (
+      f'{self._name}: step {step}/{self._total}  loss {scalars["loss"]:.4f}  '
+      f'{scalars["examples_per_second"]:.1f} examples/s  '
+      f'{_clock(left)} left'
+    )
+    if self._stream.isatty():
+      end = '\n' if step == self._total else ''
+      self._stream.write(f'\r\x1b[K{text}{end}')
+    else:
+      self._stream.write(f'{text}\n')
+    self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02d}:{seconds:02d}'

@@ -1,0 +1,190 @@
+"""The jitted training step, compiled once for all runs of the same shapes."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from vidlm.core import optim, partitioning, train_state, trees
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """A step with all it needs to be called or compiled ahead of time.
+
+  Attributes:
+    function: (state, batch, learning rates, key) -> (state, metrics); donates
+      the state.
+    state: Abstract state, with shardings.
+    batch: Abstract batch, with shardings.
+    learning_rates: Abstract rates.
+    key: Abstract key.
+  """
+
+  function: Any
+  state: train_state.TrainState
+  batch: dict[str, jax.ShapeDtypeStruct]
+  learning_rates: jax.ShapeDtypeStruct
+  key: jax.ShapeDtypeStruct
+
+  def compile(self) -> jax.stages.Compiled:
+    """Compiles for the devices of the mesh, which need not be at hand."""
+    return self.function.lower(
+      self.state, self.batch, self.learning_rates, self.key
+    ).compile()
+
+
+@functools.lru_cache(maxsize=16)
+def abstract_params(objective: Any) -> Any:
+  """Shapes and axis names of an objective's parameters, boxed."""
+  return jax.eval_shape(objective.init, jax.random.key(0))
+
+
+def build_train_step(
+  objective: Any, optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner, batch_size: int, frozen_dtype: str,
+) -> Step:
+  """Builds the step, or returns that of an earlier run with equal arguments.
+
+  Args:
+    objective: `core.objective.Objective`.
+    optimizer: From `optim.make`; its schedules don't enter the step.
+    partitioner: Mesh and rules.
+    batch_size: Examples of a global batch.
+    frozen_dtype: What frozen leaves are kept in.
+  """
+  return _build(
+    objective, optimizer.static, len(optimizer.groups), partitioner,
+    batch_size, frozen_dtype,
+  )
+
+
+@functools.lru_cache(maxsize=16)
+def _build(
+  objective: Any, optimizer: optim.Optimizer, groups: int,
+  partitioner: partitioning.Partitioner, batch_size: int, frozen_dtype: str,
+) -> Step:
+  state = abstract_state(objective, optimizer, partitioner, frozen_dtype)
+  batch = {
+    name: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=partitioner.batch_sharding
+    )
+    for name, x in objective.batch_shapes(batch_size).items()
+  }
+  whole = partitioner.replicated
+  rates = jax.ShapeDtypeStruct((groups,), jnp.float32, sharding=whole)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
+  shardings = jax.tree.map(lambda x: x.sharding, state)
+
+  def step(state, batch, learning_rates, key):
+    return _step(objective, optimizer, state, batch, learning_rates, key)
+
+  function = jax.jit(
+    step, donate_argnums=0, out_shardings=(shardings, whole)
+  )
+  return Step(function, state, batch, rates, key)
+
+
+def _step(
+  objective: Any, optimizer: optim.Optimizer, state: train_state.TrainState,
+  batch: Mapping[str, Array], learning_rates: Array, key: Array,
+) -> tuple[train_state.TrainState, dict[str, Array]]:
+  key = jax.random.fold_in(key, state.step)
+
+  def loss_fn(trained):
+    # Frozen leaves are constants here: no gradient is built for them.
+    params = trees.unflatten({**trained, **state.frozen})
+    return objective.loss_fn(params, batch, key)
+
+  (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+    state.trained
+  )
+  updates, opt_state, norms = optimizer.update(
+    grads, state.opt_state, state.trained, learning_rates
+  )
+  # A step that is not finite leaves the state alone, so that what is saved
+  # last is sound; the loop stops at it.
+  finite = jnp.isfinite(loss) & jnp.isfinite(norms['grad_norm'])
+  keep = functools.partial(jnp.where, finite)
+  state = state.replace(
+    step=state.step + 1,
+    trained=jax.tree.map(
+      keep, optax.apply_updates(state.trained, updates), state.trained
+    ),
+    opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+  )
+  return state, {**metrics, 'loss': loss, **norms}
+
+
+def abstract_state(
+  objective: Any, optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner, frozen_dtype: str,
+) -> train_state.TrainState:
+  """Shapes, types and shardings of the state; nothing is allocated."""
+  boxed = abstract_params(objective)
+  shardings = partitioner.shardings(boxed)
+  flat = trees.flatten(nn.unbox(boxed))
+  shapes = jax.eval_shape(
+    lambda p: train_state.create(p, optimizer, frozen_dtype), flat
+  )
+
+  def place(tree, by_name):
+    return {
+      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_name[name])
+      for name, x in tree.items()
+    }
+
+  opt = partitioning.opt_shardings(optimizer.tx, shapes.trained, shardings)
+  return train_state.TrainState(
+    jax.ShapeDtypeStruct((), jnp.int32, sharding=partitioner.replicated),
+    place(shapes.trained, shardings),
+    place(shapes.frozen, shardings),
+    jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+      shapes.opt_state, opt,
+    ),
+  )
+
+
+def initial_state(
+  objective: Any, optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner, frozen_dtype: str, seed: int,
+  loaded: Mapping[str, Any],
+) -> train_state.TrainState:
+  """The state at step 0: loaded parameters where there are, fresh elsewhere.
+
+  Args:
+    objective: Has `init`.
+    optimizer: What trains.
+    partitioner: Where the state goes.
+    frozen_dtype: What frozen leaves are cast to.
+    seed: Of fresh parameters.
+    loaded: {name: array} of parameters to start from; may be empty.
+  """
+  abstract = abstract_state(objective, optimizer, partitioner, frozen_dtype)
+  shardings = jax.tree.map(lambda x: x.sharding, abstract)
+
+  def create(loaded):
+    fresh = trees.flatten(nn.unbox(objective.init(jax.random.key(seed))))
+    return train_state.create({**fresh, **loaded}, optimizer, frozen_dtype)
+
+  placed = {
+    name: _place(value, abstract, name) for name, value in loaded.items()
+  }
+  # Not under `activate`: flax would constrain kernels while they are still
+  # of another rank.
+  return jax.jit(create, out_shardings=shardings)(placed)
+
+
+def _place(value: Any, abstract: train_state.TrainState, name: str) -> Array:
+  target = {**abstract.trained, **abstract.frozen}[name]
+  return jax.make_array_from_callback(
+    value.shape, target.sharding, lambda index: value[index]
+  )

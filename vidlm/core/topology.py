@@ -1,0 +1,160 @@
+"""Compiling for a TPU slice that isn't there.
+
+The `libtpu` package holds the TPU compiler and needs no TPU. It takes a lock
+on the machine and aborts the process that finds it taken, so every compilation
+runs in a child process, one at a time under a file lock of ours.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import filelock
+from absl import logging
+
+from vidlm.core import hardware
+
+# Names the file to which a child writes its result; set in children only.
+_RESULT = 'VIDLM_TOPOLOGY_RESULT'
+# How libtpu says that another process has it.
+_LIBTPU_LOCK = 'libtpu multi-process lockfile'
+
+
+def available() -> bool:
+  """Whether the TPU compiler is installed."""
+  return importlib.util.find_spec('libtpu') is not None
+
+
+def in_child() -> bool:
+  """Whether this process was started by `run_in_child`."""
+  return _RESULT in os.environ
+
+
+def run_in_child(
+  command: Sequence[str], topology: hardware.Topology, timeout: float = 3600.0
+) -> dict[str, Any]:
+  """Runs a command that compiles for `topology` and calls `report`.
+
+  Args:
+    command: What to run; it finds `in_child()` true.
+    topology: The slice to compile for.
+    timeout: Seconds the child may take, not counting the wait for the lock.
+
+  Returns:
+    What the child reported.
+
+  Raises:
+    ValueError: If libtpu isn't installed, or the child failed; the message is
+      the last line of its output.
+  """
+  if not available():
+    raise ValueError(
+      '--topology: the TPU compiler is missing; pip install "vidlm[tpu]"'
+    )
+  with tempfile.TemporaryDirectory() as folder:
+    result = os.path.join(folder, 'result.json')
+    environment = os.environ | _environment(topology) | {_RESULT: result}
+    with _machine_lock():
+      output = _run(list(command), environment, topology.name, timeout)
+    if not os.path.exists(result):
+      raise ValueError(f'--topology={topology.name}: {_reason(output)}')
+    with open(result) as file:
+      return json.load(file)
+
+
+def _run(
+  command: list[str], environment: dict[str, str], name: str, timeout: float
+) -> str:
+  """Runs the child, again while a stranger holds libtpu's own lock."""
+  deadline = time.monotonic() + timeout
+  while True:
+    try:
+      done = subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=max(deadline - time.monotonic(), 1.0),
+      )
+    except subprocess.TimeoutExpired as error:
+      raise ValueError(
+        f'--topology={name}: not compiled within {timeout:.0f} s'
+      ) from error
+    if _LIBTPU_LOCK not in done.stdout or time.monotonic() > deadline:
+      return done.stdout
+    logging.info('another process uses libtpu; trying again in 10 s')
+    time.sleep(10)
+
+
+def report(values: Mapping[str, Any]) -> None:
+  """Hands the child's result to its parent."""
+  with open(os.environ[_RESULT], 'w') as file:
+    json.dump(values, file)
+
+
+def devices(topology: hardware.Topology) -> list[Any]:
+  """Returns the described devices, to lay a mesh over; for a child only."""
+  from jax.experimental import topologies
+
+  description = topologies.get_topology_desc(
+    platform='tpu', topology_name=topology.name
+  )
+  return list(description.devices)
+
+
+def memory(compiled: Any) -> dict[str, int]:
+  """Returns the bytes a `jax.stages.Compiled` takes on each chip.
+
+  Donated arguments are counted once: total = arguments + outputs - aliases +
+  temporaries.
+  """
+  analysis = compiled.memory_analysis()
+  parts = {
+    'argument': analysis.argument_size_in_bytes,
+    'output': analysis.output_size_in_bytes,
+    'alias': analysis.alias_size_in_bytes,
+    'temp': analysis.temp_size_in_bytes,
+  }
+  total = parts['argument'] + parts['output'] + parts['temp'] - parts['alias']
+  return parts | {'total': total}
+
+
+def _environment(topology: hardware.Topology) -> dict[str, str]:
+  return {
+    # The described chips are reached by name; no backend of theirs starts.
+    'JAX_PLATFORMS': 'cpu',
+    'TPU_SKIP_MDS_QUERY': '1',
+    'TPU_ACCELERATOR_TYPE': topology.accelerator_type,
+    'TPU_WORKER_HOSTNAMES': 'localhost',
+  }
+
+
+@contextmanager
+def _machine_lock() -> Iterator[None]:
+  path = os.path.join(tempfile.gettempdir(), f'vidlm_libtpu_{os.getuid()}.lock')
+  lock = filelock.FileLock(path)
+  try:
+    lock.acquire(timeout=1)
+  except filelock.Timeout:
+    logging.info('waiting for another compilation on this machine')
+    lock.acquire()
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+def _reason(output: str) -> str:
+  """Picks the line of a failed child that says what went wrong."""
+  lines = [line.strip() for line in output.splitlines() if line.strip()]
+  for line in reversed(lines):
+    if 'RESOURCE_EXHAUSTED' in line or line.startswith('error: '):
+      return line.removeprefix('error: ')
+  return lines[-1] if lines else 'the compiler ended without a message'

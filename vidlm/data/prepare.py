@@ -1,0 +1,299 @@
+"""Videos -> a clip set: `vidlm prepare folder`.
+
+Clips are decoded in worker processes and written shard by shard to a hidden
+folder; finished shards survive an interruption, and the set appears when all
+are there. Every clip that was asked for is either in the set or a line of
+errors.jsonl with a reason.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import filelock
+from absl import logging
+
+from vidlm.data import annotations as annotations_lib
+from vidlm.data import clip_lists, clip_writer, staging
+from vidlm.data import workers as workers_lib
+
+Entry = clip_lists.Entry
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What came of a preparation.
+
+  Attributes:
+    total: Clips asked for.
+    ok: Clips in the set.
+    failed: How many failed, by reason.
+    splits: Clips in each split.
+    output: Folder of the set.
+  """
+
+  total: int
+  ok: int
+  failed: dict[str, int]
+  splits: dict[str, int]
+  output: str
+
+  @property
+  def coverage(self) -> float:
+    """Share of the clips asked for that are in the set."""
+    return self.ok / self.total
+
+  def __str__(self) -> str:
+    splits = ', '.join(f'{name} {n}' for name, n in self.splits.items())
+    text = f'{self.output}: {self.ok} of {self.total} clips ({splits})'
+    if self.failed:
+      reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
+      failures = self.total - self.ok
+      text += f'; {failures} failed ({reasons}), see errors.jsonl'
+    return text
+
+
+def prepare_folder(
+  videos: str,
+  output: str,
+  annotations: str | None = None,
+  columns: Mapping[str, str] | None = None,
+  *,
+  clips: str = 'whole',
+  val_fraction: float = 0.0,
+  workers: int | None = None,
+  **options: Any,
+) -> Summary:
+  """Prepares a folder of videos.
+
+  Args:
+    videos: The folder.
+    output: Folder of the clip set.
+    annotations: File with a row a clip; without it every video of the folder
+      is taken, without texts.
+    columns: See `annotations.read_annotations`.
+    clips: Without annotations: how to cut the videos; 'whole', 'fixed:4s' or
+      'scenes'.
+    val_fraction: Share of the videos (never of the clips of one) that go from
+      the split 'train' to 'val', chosen by a hash of their names.
+    workers: Decoding processes; by default one a CPU, 0 for none.
+    **options: Of `prepare_clips`.
+
+  Returns:
+    The counts, also in summary.json.
+
+  Raises:
+    FileNotFoundError: If folder or file is not there.
+    FileExistsError: If `output` holds something else; see `prepare_clips`.
+    ValueError: For annotations that make no sense, or if no clip decodes.
+  """
+  if not 0 <= val_fraction < 1:
+    raise ValueError(f'val_fraction={val_fraction}: need 0 <= it < 1')
+  if annotations is None:
+    entries = clip_lists.folder_clips(videos, clips, workers)
+  else:
+    entries = annotations_lib.read_annotations(annotations, videos, columns)
+  entries = _hold_out(entries, val_fraction)
+  return prepare_clips(entries, output, workers=workers, **options)
+
+
+def prepare_clips(
+  entries: Sequence[Entry],
+  output: str,
+  *,
+  name: str = 'clips',
+  description: str = '',
+  fps: float = 2.0,
+  min_frames: int = 8,
+  max_frames: int = 64,
+  size: int | None = 256,
+  quality: int = 95,
+  num_shards: int | None = None,
+  clips_per_shard: int = 1000,
+  workers: int | None = None,
+  limits: workers_lib.WorkerLimits = workers_lib.WorkerLimits(),
+  overwrite: bool = False,
+) -> Summary:
+  """Decodes clips and writes them as a clip set.
+
+  Done again with the same clips and options it does nothing; after an
+  interruption it goes on; with other clips or options it refuses.
+
+  Args:
+    entries: The clips; their order is that of the records of a split.
+    output: Folder of the set.
+    name: Of the TFDS dataset.
+    description: For dataset_info.json.
+    fps: Frames stored a second.
+    min_frames: A clip too short for so many is sampled more densely.
+    max_frames: A clip too long for so many is sampled more sparsely.
+    size: Shorter side of a frame in pixels; None keeps it.
+    quality: Of the JPEG.
+    num_shards: Files of each split; by default as clips_per_shard says.
+    clips_per_shard: Also what an interruption may cost at most.
+    workers: Decoding processes; by default one a CPU, 0 for none.
+    limits: Of each process.
+    overwrite: Discard what `output` holds of another preparation.
+
+  Returns:
+    The counts, also in summary.json.
+
+  Raises:
+    FileExistsError: If `output` was prepared from other clips or options.
+    ValueError: If no clip decodes, or clip ids are not unique.
+  """
+  task = dict(
+    fps=fps,
+    min_frames=min_frames,
+    max_frames=max_frames,
+    size=size,
+    quality=quality,
+  )
+  plan = staging.make_plan(
+    entries, num_shards, clips_per_shard, {**task, 'name': name}
+  )
+  folder = pathlib.Path(output)
+  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    with filelock.FileLock(folder / '.lock', timeout=0):
+      done = _claim(folder, plan, overwrite)
+      if done is not None:
+        logging.info('%s: prepared already, nothing to do', output)
+        return done
+      with workers_lib.DecodePool(workers, limits) as pool:
+        staging.decode_shards(plan, folder, pool, task)
+      return _finish(plan, folder, name, description)
+  except filelock.Timeout:
+    raise FileExistsError(
+      f'{output}: another process is preparing this folder'
+    ) from None
+
+
+def _hold_out(entries: Sequence[Entry], fraction: float) -> list[Entry]:
+  """Moves a fraction of the train videos, with all their clips, to val."""
+  names = {entry.video for entry in entries if entry.split == 'train'}
+  ranked = sorted(names, key=lambda n: hashlib.sha256(n.encode()).digest())
+  held = set(ranked[: round(fraction * len(ranked))])
+  return [
+    dataclasses.replace(entry, split='val')
+    if entry.split == 'train' and entry.video in held
+    else entry
+    for entry in entries
+  ]
+
+
+def _claim(
+  folder: pathlib.Path, plan: staging.Plan, overwrite: bool
+) -> Summary | None:
+  """Makes sure the folder is ours; the summary if all is done already."""
+  config_file = folder / 'prepare.json'
+  if config_file.exists():
+    before = json.loads(config_file.read_text(encoding='utf-8'))
+    if before == plan.config:
+      return _finished(folder)
+    if not overwrite:
+      raise FileExistsError(
+        f'{folder}: was prepared otherwise: {_differences(before, plan)}; '
+        'choose another --output, or --overwrite'
+      )
+  elif (folder / 'dataset_info.json').exists() and not overwrite:
+    raise FileExistsError(
+      f'{folder}: holds a dataset already; choose another --output, or '
+      '--overwrite'
+    )
+  if overwrite:
+    _clear(folder)
+  staging.write_json(config_file, plan.config)
+  return None
+
+
+def _differences(before: Mapping[str, Any], plan: staging.Plan) -> str:
+  now = plan.config
+  parts = []
+  for key in sorted({*before, *now}):
+    old, new = before.get(key), now.get(key)
+    if old != new:
+      digest = key in ('clips', 'video_files')
+      what = key.replace('_', ' ') + ' changed'
+      parts.append(what if digest else f'{key} was {old}, is {new}')
+  return ', '.join(parts)
+
+
+def _finished(folder: pathlib.Path) -> Summary | None:
+  path = folder / 'summary.json'
+  if not path.exists() or not (folder / 'dataset_info.json').exists():
+    return None
+  fields = json.loads(path.read_text(encoding='utf-8'))
+  fields.pop('coverage')
+  return Summary(**fields, output=str(folder))
+
+
+def _clear(folder: pathlib.Path) -> None:
+  """Removes what an earlier preparation left, and nothing else."""
+  # First what makes it a dataset: half of one must not look like one.
+  for name in (
+    'dataset_info.json',
+    'features.json',
+    'summary.json',
+    'errors.jsonl',
+    'prepare.json',
+  ):
+    (folder / name).unlink(missing_ok=True)
+  for pattern in ('*.array_record-?????-of-?????', 'index-*.parquet'):
+    for path in folder.glob(pattern):
+      path.unlink()
+  shutil.rmtree(folder / '.staging', ignore_errors=True)
+
+
+def _finish(
+  plan: staging.Plan, folder: pathlib.Path, name: str, description: str
+) -> Summary:
+  """Turns finished shards into a clip set and counts."""
+  staged = plan.folder(folder)
+  splits: dict[str, clip_writer.Split] = {}
+  failures: list[dict[str, str]] = []
+  for shard in plan.shards:
+    report = staging.read_report(staged, shard)
+    failures += report['failures']
+    if not report['index']:
+      continue  # TFDS has no use for a shard without records
+    split = splits.setdefault(shard.split, clip_writer.Split([], [], []))
+    split.shards.append(str(staging.shard_path(staged, shard)))
+    split.lengths.append(len(report['index']))
+    split.index.extend(report['index'])
+  failed: dict[str, int] = {}
+  for failure in failures:
+    failed[failure['reason']] = failed.get(failure['reason'], 0) + 1
+  counts = {split: len(content.index) for split, content in splits.items()}
+  summary = Summary(
+    total=plan.total,
+    ok=sum(counts.values()),
+    failed=dict(sorted(failed.items())),
+    splits=counts,
+    output=str(folder),
+  )
+  _write_counts(folder, summary, failures)
+  if not splits:
+    raise ValueError(f'{summary}: nothing to make a set of')
+  clip_writer.publish(str(folder), name, splits, description)
+  shutil.rmtree(folder / '.staging')
+  logging.info('%s', summary)
+  return summary
+
+
+def _write_counts(
+  folder: pathlib.Path, summary: Summary, failures: Sequence[dict[str, str]]
+) -> None:
+  temporary = folder / '.errors.jsonl.incomplete'
+  with open(temporary, 'w', encoding='utf-8') as file:
+    for failure in failures:
+      file.write(json.dumps(failure, ensure_ascii=False) + '\n')
+  clip_writer.replace(str(temporary), str(folder / 'errors.jsonl'))
+  fields = dataclasses.asdict(summary)
+  del fields['output']
+  fields['coverage'] = summary.coverage
+  staging.write_json(folder / 'summary.json', fields)

@@ -1,0 +1,274 @@
+"""Shards of a clip set in the making: planned, decoded, resumed."""
+
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from vidlm.data import clip_lists, clip_schema, clip_writer, workers
+
+Entry = clip_lists.Entry
+# Raised when other bytes come out of the same input.
+_FORMAT = 1
+_SECONDS_BETWEEN_REPORTS = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """Clips that go to one file.
+
+  Attributes:
+    split: Of the set.
+    number: Within the split.
+    entries: The clips.
+  """
+
+  split: str
+  number: int
+  entries: Sequence[Entry]
+
+  @property
+  def name(self) -> str:
+    return f'{self.split}-{self.number:05d}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """All there is to do.
+
+  Attributes:
+    shards: In order of splits and records.
+    config: What the result depends on; two plans that agree in it give the
+      same set.
+  """
+
+  shards: Sequence[Shard]
+  config: Mapping[str, Any]
+
+  @property
+  def config_hash(self) -> str:
+    return _digest([json.dumps(self.config, sort_keys=True)])
+
+  @property
+  def total(self) -> int:
+    return sum(len(shard.entries) for shard in self.shards)
+
+  def folder(self, output: pathlib.Path) -> pathlib.Path:
+    """Where the shards are kept until all are there."""
+    return output / '.staging' / self.config_hash[:16]
+
+
+def make_plan(
+  entries: Sequence[Entry],
+  num_shards: int | None,
+  clips_per_shard: int,
+  options: Mapping[str, Any],
+) -> Plan:
+  """Divides clips among shards.
+
+  Raises:
+    ValueError: For no clips, a clip id used twice, or names TFDS can't take.
+  """
+  if not entries:
+    raise ValueError('no clips to prepare')
+  if clips_per_shard < 1 or (num_shards is not None and num_shards < 1):
+    raise ValueError('num_shards and clips_per_shard must be positive')
+  splits: dict[str, list[Entry]] = {}
+  ids: set[str] = set()
+  for entry in entries:
+    if entry.clip_id in ids:
+      raise ValueError(f'clip id {entry.clip_id!r} is used twice')
+    ids.add(entry.clip_id)
+    splits.setdefault(entry.split, []).append(entry)
+  shards: list[Shard] = []
+  for split, members in splits.items():
+    clip_writer.check_name(options['name'], split)
+    length = -(-len(members) // num_shards) if num_shards else clips_per_shard
+    for number, first in enumerate(range(0, len(members), length)):
+      shards.append(Shard(split, number, members[first : first + length]))
+  config = {
+    **options,
+    'format': _FORMAT,
+    'num_shards': num_shards,
+    'clips_per_shard': clips_per_shard,
+    'clips': _digest(json.dumps(_described(entry)) for entry in entries),
+    'video_files': _digest(_file_states(entries)),
+  }
+  return Plan(shards, config)
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+  # The folder may move between an interruption and its continuation.
+  return {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+
+
+def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
+  """Size and time of each video: a file replaced is another input."""
+  for path in sorted({entry.path for entry in entries if entry.path}):
+    try:
+      state = os.stat(path)
+    except OSError:
+      yield 'gone'
+    else:
+      yield f'{state.st_size} {state.st_mtime_ns}'
+
+
+def _digest(lines: Any) -> str:
+  digest = hashlib.sha256()
+  for line in lines:
+    digest.update(line.encode('utf-8', 'surrogateescape') + b'\n')
+  return digest.hexdigest()
+
+
+def decode_shards(
+  plan: Plan,
+  output: pathlib.Path,
+  pool: workers.DecodePool,
+  task: Mapping[str, Any],
+) -> None:
+  """Decodes the shards that aren't there yet.
+
+  Args:
+    plan: What to do.
+    output: Folder of the set.
+    pool: To decode with.
+    task: Further fields of `workers.DecodeTask`.
+  """
+  folder = plan.folder(output)
+  folder.mkdir(parents=True, exist_ok=True)
+  missing = [
+    shard for shard in plan.shards if not _report(folder, shard).exists()
+  ]
+  todo = Plan(missing, plan.config).total
+  if len(missing) < len(plan.shards):
+    logging.info(
+      '%s: %d of %d clips are there from before',
+      output,
+      plan.total - todo,
+      plan.total,
+    )
+  # One stream over all shards, so that no worker waits at the end of one.
+  entries = itertools.chain.from_iterable(shard.entries for shard in missing)
+  results = iter(_reported(_decoded(entries, pool, task), todo, str(output)))
+  for shard in missing:
+    _write_shard(folder, shard, itertools.islice(results, len(shard.entries)))
+
+
+def _decoded(
+  entries: Iterator[Entry], pool: workers.DecodePool, task: Mapping[str, Any]
+) -> Iterator[tuple[Entry, workers.DecodeResult]]:
+  ahead, entries = itertools.tee(entries)
+  # An entry without a path failed before; it keeps its place in the order.
+  tasks = (
+    workers.DecodeTask(entry.path, entry.start, entry.end, **task)
+    for entry in ahead
+    if entry.path
+  )
+  results = pool.map(tasks)
+  for entry in entries:
+    if entry.path:
+      yield entry, next(results)
+    else:
+      yield (
+        entry,
+        workers.DecodeResult(entry.reason or 'not_found', entry.message),
+      )
+
+
+def _reported(
+  results: Iterator[tuple[Entry, workers.DecodeResult]], total: int, where: str
+) -> Iterator[tuple[Entry, workers.DecodeResult]]:
+  """Passes results on, and logs rate and time left every few seconds."""
+  began = reported = time.monotonic()
+  failed = 0
+  for number, (entry, result) in enumerate(results, 1):
+    failed += not result.ok
+    yield entry, result
+    now = time.monotonic()
+    if now - reported > _SECONDS_BETWEEN_REPORTS or number == total:
+      reported = now
+      rate = number / max(now - began, 1e-9)
+      left = datetime.timedelta(seconds=round((total - number) / rate))
+      logging.info(
+        '%s: %d of %d clips, %d failed, %.1f clips/s, %s left',
+        where,
+        number,
+        total,
+        failed,
+        rate,
+        left,
+      )
+
+
+def _write_shard(
+  folder: pathlib.Path,
+  shard: Shard,
+  results: Iterator[tuple[Entry, workers.DecodeResult]],
+) -> None:
+  """Writes a shard; it counts as done when its report has its name."""
+  index, failures = [], []
+  temporary = folder / f'{shard.name}.incomplete'
+  with clip_writer.ShardWriter(temporary) as writer:
+    for entry, result in results:
+      if result.ok:
+        row = _row(entry, result)
+        writer.write(row)
+        index.append(clip_schema.index_row(row))
+      else:
+        failures.append(
+          {
+            'clip_id': entry.clip_id,
+            'video': entry.video,
+            'status': 'failed',
+            'reason': result.reason,
+            'message': result.message,
+          }
+        )
+  clip_writer.replace(str(temporary), str(shard_path(folder, shard)))
+  write_json(_report(folder, shard), {'index': index, 'failures': failures})
+
+
+def _row(entry: Entry, result: workers.DecodeResult) -> clip_schema.ClipRow:
+  return clip_schema.ClipRow(
+    clip_id=entry.clip_id,
+    video=entry.video,
+    start=result.start,
+    end=result.end,
+    frames=result.frames,
+    times=result.times,
+    texts=entry.texts,
+    questions=entry.questions,
+    answers=entry.answers,
+    label=entry.label,
+  )
+
+
+def shard_path(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
+  """The records of a finished shard."""
+  return folder / f'{shard.name}.array_record'
+
+
+def _report(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
+  return folder / f'{shard.name}.json'
+
+
+def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
+  """Index rows and failures of a finished shard."""
+  return json.loads(_report(folder, shard).read_text(encoding='utf-8'))
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes a JSON file that is there whole or not at all."""
+  temporary = path.with_name(f'.{path.name}.incomplete')
+  temporary.write_text(
+    json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
+  )
+  clip_writer.replace(str(temporary), str(path))

@@ -1,0 +1,102 @@
+"""One call to a language model: its prompt, its key, its record."""
+
+import dataclasses
+
+from vidlm.instruct import client, parse, prompts, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One call: a caption, its prompt, which draw, which attempt at it."""
+
+  caption: records.Caption
+  prompt: prompts.Prompt
+  draw: int
+  attempt: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What all calls of a run share.
+
+  Attributes:
+    completer: Who answers.
+    seed: Seed of the few-shot draws.
+    draws_per_clip: Calls for a caption and kind, if none is rejected.
+    retries: Further attempts at a rejected draw.
+  """
+
+  completer: client.Completer
+  seed: int
+  draws_per_clip: int
+  retries: int
+
+  def job(
+    self, caption: records.Caption, kind: str, draw: int, attempt: int
+  ) -> Job:
+    """Returns a call with its prompt built."""
+    prompt = prompts.build_prompt(
+      kind,
+      caption.caption,
+      clip_id=caption.clip_id,
+      # An attempt takes the pair of examples after those of all draws.
+      draw=draw + attempt * self.draws_per_clip,
+      seed=self.seed,
+    )
+    return Job(caption, prompt, draw, attempt)
+
+  def key(self, job: Job) -> records.Key:
+    """Returns what identifies the call's record."""
+    return (
+      job.caption.clip_id,
+      job.prompt.kind,
+      job.draw,
+      job.attempt,
+      job.prompt.sha,
+      self.completer.model,
+    )
+
+  def ask(self, job: Job) -> tuple[records.Record, bool]:
+    """Returns the record of one call, and whether to give up altogether."""
+    try:
+      completion = self.completer.complete(job.prompt.text)
+    except client.EndpointError as error:
+      failed = client.Completion(str(error), None, '')
+      return self._record(job, failed, None), error.fatal
+    parsed = parse.parse(
+      completion.text,
+      kind=job.prompt.kind,
+      caption=job.caption.caption,
+      finish_reason=completion.finish_reason,
+    )
+    return self._record(job, completion, parsed), False
+
+  def _record(
+    self, job: Job, completion: client.Completion, parsed: parse.Parsed | None
+  ) -> records.Record:
+    status, reason = records.FAILED, 'endpoint_error'
+    if parsed:
+      reason = parsed.reject_reason and str(parsed.reject_reason)
+      status = records.QUARANTINED if reason else records.ACCEPTED
+    return records.Record(
+      clip_id=job.caption.clip_id,
+      source=job.caption.source,
+      kind=job.prompt.kind,
+      draw=job.draw,
+      attempt=job.attempt,
+      caption=job.caption.caption,
+      fewshot_ids=job.prompt.fewshot_ids,
+      prompt_sha=job.prompt.sha,
+      llm=self.completer.model,
+      llm_reported=completion.model,
+      endpoint=client.endpoint_name(self.completer),
+      raw=completion.text,
+      finish_reason=completion.finish_reason,
+      tokens=completion.tokens,
+      question=parsed.question if parsed else '',
+      answer=parsed.answer if parsed else '',
+      flags=parsed.flags if parsed else (),
+      status=status,
+      reject_reason=reason,
+      seed=self.seed,
+    )

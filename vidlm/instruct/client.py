@@ -1,0 +1,262 @@
+"""Completions from any OpenAI-compatible endpoint, or from anything alike."""
+
+import dataclasses
+import email.utils
+import functools
+import json
+import os
+import time
+import urllib.parse
+from typing import Any, Protocol, runtime_checkable
+
+import tenacity
+from absl import logging
+
+# Where a base model would go on to invent a fourth caption. At most four: the
+# API allows no more.
+STOP = ('\n(4)', '\nCaptions:', '(3) Captions', '\nGenerated QA')
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+  """What an endpoint answered.
+
+  Attributes:
+    text: The text, '' if there was none.
+    finish_reason: 'stop', 'length', 'content_filter' or what else it says.
+    model: The model's name as the endpoint reports it.
+    tokens: Tokens charged for prompt and text, where reported.
+  """
+
+  text: str
+  finish_reason: str | None
+  model: str
+  tokens: int | None = None
+
+
+@runtime_checkable
+class Completer(Protocol):
+  """Anything that completes prompts; `complete` is called from threads.
+
+  An `endpoint` attribute, if there is one, tells the records where the model
+  runs; otherwise they hold the class's name.
+  """
+
+  @property
+  def model(self) -> str:
+    """Name of the model."""
+
+  def complete(self, prompt: str) -> Completion:
+    """Returns the completion, or raises `EndpointError`."""
+
+
+class EndpointError(RuntimeError):
+  """An endpoint gave no completion.
+
+  Attributes:
+    fatal: Whether no other prompt will fare better (a bad key, a wrong URL).
+  """
+
+  def __init__(self, message: str, fatal: bool = False):
+    super().__init__(message)
+    self.fatal = fatal
+
+
+class _BrokenResponseError(Exception):
+  """The endpoint answered with something that is no completion."""
+
+
+def endpoint_name(completer: Completer) -> str:
+  """Returns where a completer runs: its URL, or its class."""
+  name = getattr(completer, 'endpoint', None)
+  return str(name or f'{type(completer).__module__}.{type(completer).__name__}')
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenAICompleter:
+  """Talks to an OpenAI-compatible server, retrying what may pass.
+
+  Timeouts, dropped connections, statuses 408, 409, 429 and 5xx, broken or
+  truncated bodies and answers of another schema are tried again, with
+  exponentially growing random pauses or as `Retry-After` says.
+
+  Attributes:
+    base_url: For example 'http://localhost:8000/v1'.
+    model: The name the server knows it by.
+    mode: 'chat', or 'completion' for raw text, which suits base models.
+    api_key: By default OPENAI_API_KEY; local servers need none.
+    temperature: Sampling temperature.
+    top_p: Nucleus.
+    max_tokens: Limit of a completion.
+    stop: Stop sequences, at most four; () sends none.
+    seed: Sent as the sampling seed; None sends none.
+    timeout: Seconds for one request.
+    max_attempts: Requests for one completion, the first one included.
+    max_wait: Seconds a pause lasts at most, whatever the server asks.
+  """
+
+  base_url: str
+  model: str
+  mode: str = 'chat'
+  api_key: str | None = None
+  temperature: float = 0.7
+  top_p: float = 0.95
+  max_tokens: int = 256
+  stop: tuple[str, ...] = STOP
+  seed: int | None = 0
+  timeout: float = 60.0
+  max_attempts: int = 6
+  max_wait: float = 60.0
+
+  def __post_init__(self):
+    if self.mode not in ('chat', 'completion'):
+      raise ValueError(f"mode is 'chat' or 'completion', not {self.mode!r}")
+    url = urllib.parse.urlsplit(self.base_url)
+    if url.scheme not in ('http', 'https') or not url.hostname:
+      raise ValueError(
+        f'base_url={self.base_url!r} is no address like http://HOST:PORT/v1'
+      )
+    if len(self.stop) > 4:
+      raise ValueError('the API takes at most four stop sequences')
+
+  @property
+  def endpoint(self) -> str:
+    """The address without any password in it."""
+    url = urllib.parse.urlsplit(self.base_url)
+    host = url.netloc.rpartition('@')[2]
+    return urllib.parse.urlunsplit((url.scheme, host, url.path, '', ''))
+
+  @functools.cached_property
+  def _client(self) -> Any:
+    import openai  # Takes half a second.
+
+    key = self.api_key or os.environ.get('OPENAI_API_KEY') or 'none'
+    return openai.OpenAI(
+      base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=0
+    )
+
+  def complete(self, prompt: str) -> Completion:
+    """Returns the completion of one prompt.
+
+    Args:
+      prompt: Sent as the only user message, or as it is in completion mode.
+
+    Raises:
+      EndpointError: All attempts failed, or the server refused for good.
+    """
+    import openai
+
+    passing = tenacity.Retrying(
+      retry=tenacity.retry_if_exception(_may_pass),
+      stop=tenacity.stop_after_attempt(self.max_attempts),
+      wait=functools.partial(_pause, longest=self.max_wait),
+      before_sleep=_log_retry,
+      reraise=True,
+    )
+    try:
+      return passing(self._request, prompt)
+    except (openai.OpenAIError, _BrokenResponseError) as error:
+      status = getattr(error, 'status_code', None)
+      raise EndpointError(
+        f'{self.endpoint}: {_describe(error)}', fatal=status in (401, 403, 404)
+      ) from error
+
+  def _request(self, prompt: str) -> Completion:
+    options: dict[str, Any] = {
+      'model': self.model,
+      'max_tokens': self.max_tokens,
+      'temperature': self.temperature,
+      'top_p': self.top_p,
+    }
+    if self.stop:
+      options['stop'] = list(self.stop)
+    if self.seed is not None:
+      options['seed'] = self.seed
+    try:
+      if self.mode == 'chat':
+        return _completion(
+          self._client.chat.completions.create(
+            messages=[{'role': 'user', 'content': prompt}], **options
+          ),
+          self.model,
+        )
+      return _completion(
+        self._client.completions.create(prompt=prompt, **options), self.model
+      )
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+      raise _BrokenResponseError(f'broken JSON ({error})') from error
+
+
+def _completion(response: Any, model: str) -> Completion:
+  """Reads either mode's response; the client hardly validates them."""
+  try:
+    choice = response.choices[0]
+    message = getattr(choice, 'message', None)
+    text = choice.text if message is None else message.content
+    if message is not None and text is None:
+      text = getattr(message, 'refusal', None)
+    usage = getattr(response, 'usage', None)
+    tokens = getattr(usage, 'total_tokens', None)
+    if not isinstance(text, str | None):
+      raise TypeError(f'text of type {type(text).__name__}')
+    return Completion(
+      text or '',
+      choice.finish_reason,
+      str(response.model or model),
+      tokens if isinstance(tokens, int) else None,
+    )
+  except (AttributeError, IndexError, TypeError) as error:
+    raise _BrokenResponseError(
+      f'no completion in the answer ({error})'
+    ) from error
+
+
+def _may_pass(error: BaseException) -> bool:
+  import openai
+
+  if isinstance(error, openai.APIStatusError):
+    return error.status_code in (408, 409, 429) or error.status_code >= 500
+  return isinstance(
+    error,
+    _BrokenResponseError
+    | openai.APIConnectionError
+    | openai.APIResponseValidationError,
+  )
+
+
+def _retry_after(error: BaseException) -> float | None:
+  """Returns the seconds a server asks to wait: a number or a date."""
+  response = getattr(error, 'response', None)
+  value = response.headers.get('retry-after') if response is not None else None
+  if not value:
+    return None
+  try:
+    return max(0.0, float(value))
+  except ValueError:
+    pass
+  try:
+    date = email.utils.parsedate_to_datetime(value)
+    return max(0.0, date.timestamp() - time.time())
+  except ValueError:
+    return None
+
+
+def _pause(state: tenacity.RetryCallState, longest: float) -> float:
+  asked = _retry_after(state.outcome.exception())
+  jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest)(state)
+  # Some jitter on top, lest all threads come back at the same moment.
+  return min(longest, jitter if asked is None else asked + min(1.0, jitter))
+
+
+def _describe(error: BaseException) -> str:
+  text = ' '.join(str(error).split()) or type(error).__name__
+  return text if len(text) <= 200 else text[:197] + '...'
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+  logging.warning(
+    'instruct: attempt %d failed (%s); next in %.1f s',
+    state.attempt_number,
+    _describe(state.outcome.exception()),
+    state.next_action.sleep,
+  )

@@ -1,0 +1,268 @@
+"""What `vidlm instruct` reads and writes: captions, records, instructions.
+
+`records.jsonl` has one line for each completion that was paid for, accepted or
+not, and one for each request that failed. It only grows. `instructions.parquet`
+and `summary.json` are made from it and appear by atomic rename.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from absl import logging
+
+ACCEPTED, QUARANTINED, FAILED = 'accepted', 'quarantined', 'failed'
+Key = tuple[str, str, int, int, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Caption:
+  """A clip's description, the language model's only view of it."""
+
+  clip_id: str
+  caption: str
+  source: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One completion and what became of it.
+
+  Attributes:
+    clip_id: The clip.
+    source: Data set it is from.
+    kind: 'temporal', 'causal' or 'short'.
+    draw: Which draw for this clip and kind.
+    attempt: 0, or more where earlier completions of the draw were rejected.
+    caption: What the model was told.
+    fewshot_ids: Examples in the prompt, in order.
+    prompt_sha: SHA-256 of the prompt.
+    llm: Model that was asked for.
+    llm_reported: Model that the endpoint says answered.
+    endpoint: Where it ran.
+    raw: The completion as it came; the error's text of a failed request.
+    finish_reason: As the endpoint says.
+    tokens: Charged, where reported.
+    question: As read; '' if nothing was.
+    answer: Likewise.
+    flags: Remarks on an accepted pair.
+    status: 'accepted', 'quarantined' or 'failed'.
+    reject_reason: Why it was not accepted.
+    seed: Seed of the run.
+  """
+
+  clip_id: str
+  source: str
+  kind: str
+  draw: int
+  attempt: int
+  caption: str
+  fewshot_ids: Sequence[str]
+  prompt_sha: str
+  llm: str
+  llm_reported: str
+  endpoint: str
+  raw: str
+  finish_reason: str | None
+  tokens: int | None
+  question: str
+  answer: str
+  flags: Sequence[str]
+  status: str
+  reject_reason: str | None
+  seed: int
+
+  @property
+  def key(self) -> Key:
+    """What must not be paid for twice."""
+    return (
+      self.clip_id,
+      self.kind,
+      self.draw,
+      self.attempt,
+      self.prompt_sha,
+      self.llm,
+    )
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Record))
+
+
+def _cut_torn_line(path: pathlib.Path) -> None:
+  """Cuts what a killed process left of its last line."""
+  with path.open('rb+') as file:
+    data = file.read()
+    end = data.rfind(b'\n') + 1
+    if end < len(data):
+      logging.warning(
+        '%s: dropped %d bytes of an unfinished last line',
+        path,
+        len(data) - end,
+      )
+      file.truncate(end)
+
+
+class RecordLog:
+  """The append-only file of records.
+
+  Each record is handed to the system at once, so that a killed process loses
+  none; each batch is forced to disk, for the case that the machine goes.
+  """
+
+  def __init__(self, path: str | os.PathLike[str], batch_size: int = 32):
+    self._path = pathlib.Path(path)
+    self._batch_size = batch_size
+    self._pending = 0
+    self._file: BinaryIO | None = None
+
+  def read(self) -> Iterator[Record]:
+    """Yields the records so far, after repairing a torn last line.
+
+    Raises:
+      ValueError: A line in the middle is no record.
+    """
+    if not self._path.exists():
+      return
+    _cut_torn_line(self._path)
+    with self._path.open(encoding='utf-8') as file:
+      for number, line in enumerate(file, 1):
+        try:
+          row = json.loads(line)
+          yield Record(**{name: row[name] for name in _FIELDS})
+        except (ValueError, KeyError, TypeError) as error:
+          raise ValueError(
+            f'{self._path} line {number} is no record ({error!r}); delete the '
+            'line to have it asked for again'
+          ) from error
+
+  def __enter__(self) -> 'RecordLog':
+    self._file = self._path.open('ab')
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    self._sync()
+    self._file.close()
+
+  def append(self, record: Record) -> None:
+    """Writes one record."""
+    row = json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    # Lone surrogates, which JSON can smuggle in, are no UTF-8.
+    self._file.write(row.encode('utf-8', 'replace') + b'\n')
+    self._file.flush()
+    self._pending += 1
+    if self._pending >= self._batch_size:
+      self._sync()
+
+  def _sync(self) -> None:
+    os.fsync(self._file.fileno())
+    self._pending = 0
+
+
+def _replace(path: pathlib.Path, write: Any) -> None:
+  partial = path.with_name(path.name + '.partial')
+  with partial.open('wb') as file:
+    write(file)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(partial, path)
+
+
+def write_instructions(
+  rows: Iterable[Any], path: str | os.PathLike[str]
+) -> None:
+  """Writes `clip_id, question, answer, kind` of the rows, in their order."""
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  rows = list(rows)
+  names = ('clip_id', 'question', 'answer', 'kind')
+  table = pa.table(
+    {name: [getattr(row, name) for row in rows] for name in names},
+    schema=pa.schema([(name, pa.string()) for name in names]),
+  )
+  _replace(pathlib.Path(path), lambda file: pq.write_table(table, file))
+
+
+def write_summary(
+  summary: dict[str, Any], path: str | os.PathLike[str]
+) -> None:
+  """Writes a summary as indented JSON."""
+  text = json.dumps(summary, indent=2, ensure_ascii=False) + '\n'
+  _replace(pathlib.Path(path), lambda file: file.write(text.encode()))
+
+
+def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+  if path.suffix in ('.jsonl', '.json'):
+    with path.open(encoding='utf-8') as file:
+      for number, line in enumerate(file, 1):
+        if line.strip():
+          try:
+            yield json.loads(line)
+          except ValueError as error:
+            raise ValueError(f'{path} line {number}: {error}') from error
+  elif path.suffix in ('.csv', '.tsv'):
+    with path.open(encoding='utf-8-sig', newline='') as file:
+      yield from csv.DictReader(
+        file, delimiter='\t' if path.suffix == '.tsv' else ','
+      )
+  elif path.suffix == '.parquet':
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches():
+      yield from batch.to_pylist()
+  else:
+    raise ValueError(
+      f'{path}: captions are read from .jsonl, .csv, .tsv or .parquet'
+    )
+
+
+def read_captions(
+  path: str | os.PathLike[str],
+  *,
+  clip_id_column: str = 'clip_id',
+  caption_column: str = 'caption',
+  source_column: str = 'source',
+  source: str = '',
+) -> Iterator[Caption]:
+  """Yields the captions of a JSONL, CSV, TSV or Parquet file.
+
+  Args:
+    path: The file.
+    clip_id_column: Column of the clip's id.
+    caption_column: Column of the text. A list of texts, several people's
+      narratives of one clip, is joined by spaces in its order.
+    source_column: Column that names the data set; may be missing.
+    source: The data set where no column names it; by default the file's name.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: A column is missing, or the file is of another kind.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise FileNotFoundError(f'{path}: no such captions file')
+  empty = 0
+  for number, row in enumerate(_rows(path), 1):
+    for column in (clip_id_column, caption_column):
+      if column not in row:
+        raise ValueError(
+          f'{path} row {number} has no column {column!r}; it has '
+          f'{", ".join(map(str, row))}'
+        )
+    text = row[caption_column]
+    if isinstance(text, list):
+      text = ' '.join(str(part).strip() for part in text if part)
+    if not str(text or '').strip():
+      empty += 1
+      continue
+    yield Caption(
+      str(row[clip_id_column]),
+      str(text).strip(),
+      str(row.get(source_column) or source or path.name),
+    )
+  if empty:
+    logging.warning('%s: left out %d rows without a caption', path, empty)

@@ -1,0 +1,110 @@
+"""The miniature's corpora as clip sets: drawn, encoded, and read back.
+
+Videos go through the same path as any user's: H.264 files and a JSON lines
+file, decoded by PyAV in worker processes.
+"""
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from absl import logging
+
+from vidlm.data import annotations, clip_lists, clip_schema, clip_writer
+from vidlm.data import prepare as prepare_lib
+from vidlm.data.vocabulary import train_sentencepiece
+from vidlm.miniature import corpora as corpora_lib
+from vidlm.miniature.config import MiniatureConfig
+
+_COLUMNS = {
+  'caption': 'captions', 'question': 'questions', 'answer': 'answers',
+}
+
+
+def prepare_miniature(
+  output: str, *, config: MiniatureConfig = MiniatureConfig(), seed: int = 0,
+  workers: int = 2,
+) -> None:
+  """Draws the corpora and writes a clip set of each below `output`.
+
+  Args:
+    output: Folder for videos/ (mp4 files, annotations), one clip set a
+      corpus, text_only.jsonl and vocabulary.model. What is there for the
+      same config and seed is left as it is.
+    config: Sizes and noise.
+    seed: The only source of randomness.
+    workers: Processes that render and decode.
+  """
+  videos = os.path.join(output, 'videos')
+  made = corpora_lib.make_corpora(
+    videos, config=config, seed=seed, workers=workers
+  )
+  for corpus, path in made.annotations.items():
+    entries = annotations.read_annotations(path, videos, _COLUMNS)
+    split = 'test' if corpus.startswith('test') else 'train'
+    prepare_lib.prepare_clips(
+      [_in_split(entry, split) for entry in entries],
+      os.path.join(output, corpus), name=corpus, size=None, quality=95,
+      workers=workers, description=f'Miniature, seed {seed}: {corpus}.',
+    )
+  stills = os.path.join(output, 'image_text')
+  if 'train' not in clip_schema.splits(stills):
+    count = clip_writer.write_clips(
+      _still_rows(config, seed), stills, 'image_text',
+      description=f'Miniature, seed {seed}: stills.',
+    )
+    logging.info('%s: %d stills', stills, count)
+  _share_text(made.text_only, output)
+  vocabulary = os.path.join(output, 'vocabulary.model')
+  if not os.path.exists(vocabulary):
+    train_sentencepiece(_training_text(made, config, seed), vocabulary)
+
+
+def _in_split(entry: clip_lists.Entry, split: str) -> clip_lists.Entry:
+  return dataclasses.replace(entry, split=split)
+
+
+def _still_rows(
+  config: MiniatureConfig, seed: int
+) -> Iterator[clip_schema.ClipRow]:
+  import PIL.Image
+
+  for still in corpora_lib.iter_stills(config, seed):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.asarray(still.image)).save(
+      buffer, 'JPEG', quality=95, subsampling=0
+    )
+    yield clip_schema.ClipRow(
+      still.clip_id, 'drawn', 0.0, 0.0, (buffer.getvalue(),), (0.0,),
+      (still.caption,),
+    )
+
+
+def _share_text(path: str, output: str) -> None:
+  target = os.path.join(output, 'text_only.jsonl')
+  if not os.path.exists(target):
+    with open(path, encoding='utf-8') as source:
+      text = source.read()
+    with open(f'{target}.partial', 'w', encoding='utf-8') as file:
+      file.write(text)
+    os.replace(f'{target}.partial', target)
+
+
+def _training_text(
+  made: corpora_lib.Corpora, config: MiniatureConfig, seed: int
+) -> Iterator[str]:
+  """All text a model may train on; tests give none."""
+  with open(made.text_only, encoding='utf-8') as file:
+    for line in file:
+      item = json.loads(line)
+      yield item['inputs']
+      yield item['targets']
+  for still in corpora_lib.iter_stills(config, seed):
+    yield still.caption
+  for corpus in ('short_captions', 'narratives', 'web_clips'):
+    with open(made.annotations[corpus], encoding='utf-8') as file:
+      for line in file:
+        yield from json.loads(line)['captions']

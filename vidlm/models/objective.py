@@ -1,0 +1,190 @@
+"""The captioning objective: cross-entropy of the target tokens given a clip.
+
+Eq. (1) of the paper is printed without its logarithm; the text says negative
+log-likelihood, which is what this is.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from vidlm.models import flops
+from vidlm.models.video_vlm import VideoVLM
+
+# t5x's names.
+LOSS_NORMALIZING_FACTORS = ('NUM_REAL_TARGET_TOKENS', 'AVERAGE_PER_SEQUENCE')
+
+
+def cross_entropy(
+  logits: Float[Array, 'B L V'],
+  targets: Int[Array, 'B L'],
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> tuple[Float[Array, 'B L'], Float[Array, 'B L']]:
+  """Computes the loss of each token, as t5x does.
+
+  Args:
+    logits: [B, L, V].
+    targets: [B, L].
+    label_smoothing: probability spread over all other tokens; the constant it
+      adds to a perfect prediction is subtracted.
+    z_loss: factor on log(Z)^2.
+
+  Returns:
+    [B, L] loss with the z term, and [B, L] the z term alone.
+  """
+  logits = logits.astype(jnp.float32)
+  log_z = jax.nn.logsumexp(logits, axis=-1)
+  picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+  loss = log_z - picked
+  if label_smoothing:
+    vocab = logits.shape[-1]
+    confidence = 1.0 - label_smoothing
+    low = label_smoothing / (vocab - 1)
+    everything = vocab * log_z - logits.sum(axis=-1)
+    loss = (confidence - low) * loss + low * everything
+    loss += confidence * jnp.log(confidence)
+    loss += (vocab - 1) * low * jnp.log(low + 1e-20)
+  z_term = z_loss * jnp.square(log_z)
+  return loss + z_term, z_term
+
+
+@dataclasses.dataclass(frozen=True)
+class VLMObjective:
+  """Trains a `VideoVLM` to write the targets of a clip.
+
+  Attributes:
+    model: the VLM.
+    num_frames: T.
+    task_feature_lengths: tokens of 'inputs' (instruction) and 'targets'.
+    label_smoothing: see `cross_entropy`; the paper names none.
+    z_loss: see `cross_entropy`; the paper names none.
+    loss_normalizing_factor: divide by the number of real target tokens of the
+      global batch, or take each example's mean first.
+  """
+
+  model: VideoVLM
+  num_frames: int = 8
+  task_feature_lengths: Mapping[str, int] = dataclasses.field(
+    default_factory=lambda: {'inputs': 8, 'targets': 32}, hash=False
+  )
+  label_smoothing: float = 0.0
+  z_loss: float = 0.0
+  loss_normalizing_factor: str = 'NUM_REAL_TARGET_TOKENS'
+
+  def __post_init__(self):
+    if self.loss_normalizing_factor not in LOSS_NORMALIZING_FACTORS:
+      raise ValueError(
+        f'loss_normalizing_factor {self.loss_normalizing_factor!r} is unknown; '
+        f'choose one of {LOSS_NORMALIZING_FACTORS}.'
+      )
+    missing = {'inputs', 'targets'} - set(self.task_feature_lengths)
+    if missing:
+      raise ValueError(
+        f'task_feature_lengths lacks {sorted(missing)}; give the lengths of '
+        "'inputs' and 'targets'."
+      )
+
+  def init(self, rng: Array) -> Any:
+    """Returns freshly initialised, boxed parameters.
+
+    Args:
+      rng: PRNG key.
+    """
+    batch = {
+      name: jnp.zeros(x.shape, x.dtype)
+      for name, x in self.batch_shapes(1).items()
+    }
+    return self.model.init(rng, batch)['params']
+
+  def loss_fn(
+    self, params: Any, batch: dict[str, Array], rng: Array
+  ) -> tuple[Float[Array, ''], dict[str, Array]]:
+    """Computes the loss of a batch.
+
+    Args:
+      params: {img, llm}; frozen parts may be bfloat16.
+      batch: see `batch_shapes`.
+      rng: PRNG key, for dropout.
+
+    Returns:
+      The loss, and metrics: `loss` (without z-loss), `accuracy` of the tokens,
+      and `target_tokens`.
+    """
+    rngs = {'dropout': rng} if self.model.llm_config.dropout_rate else {}
+    logits = self.model.apply({'params': params}, batch, rngs=rngs)
+    targets = batch['decoder_target_tokens']
+    weights = batch['decoder_loss_weights'].astype(jnp.float32)
+    losses, z_terms = cross_entropy(
+      logits, targets, self.label_smoothing, self.z_loss
+    )
+    per_token = self._token_weights(weights)
+    hits = (jnp.argmax(logits, axis=-1) == targets) * weights
+    loss = (losses * per_token).sum()
+    z_term = (z_terms * per_token).sum()
+    count = weights.sum()
+    return loss, {
+      'loss': loss - z_term,
+      'accuracy': hits.sum() / jnp.maximum(count, 1.0),
+      'target_tokens': count,
+    }
+
+  def _token_weights(self, weights: Float[Array, 'B L']) -> Float[Array, 'B L']:
+    """Scales weights so that the weighted sum is the wanted mean."""
+    if self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS':
+      return weights / jnp.maximum(weights.sum(), 1.0)
+    lengths = weights.sum(axis=1, keepdims=True)
+    examples = jnp.maximum((lengths > 0).sum(), 1)
+    return weights / jnp.maximum(lengths, 1.0) / examples
+
+  def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a batch.
+
+    Args:
+      batch_size: B, global.
+
+    Returns:
+      {name: shape and type}, with seqio's names for text.
+    """
+    b, t, size = batch_size, self.num_frames, self.model.image_size
+    inputs = self.task_feature_lengths['inputs']
+    targets = self.task_feature_lengths['targets']
+    shape = jax.ShapeDtypeStruct
+    return {
+      'frames': shape((b, t, size, size, 3), jnp.uint8),
+      'frame_mask': shape((b, t), jnp.bool_),
+      'encoder_input_tokens': shape((b, inputs), jnp.int32),
+      'decoder_input_tokens': shape((b, targets), jnp.int32),
+      'decoder_target_tokens': shape((b, targets), jnp.int32),
+      'decoder_loss_weights': shape((b, targets), jnp.float32),
+    }
+
+  def parameter_names(self) -> tuple[str, ...]:
+    """Returns all parameter names, slash-joined, without making any."""
+    boxed = jax.eval_shape(self.init, jax.random.key(0))
+    flat = flax.traverse_util.flatten_dict(nn.unbox(boxed), sep='/')
+    return tuple(flat)
+
+  def flops_per_step(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Returns FLOPs of a training step over the global batch, without remat.
+
+    Args:
+      batch_size: B, global.
+      is_trained: whether a parameter is trained, by its slash-joined name.
+    """
+    parts = flops.video_vlm(
+      self.model,
+      self.num_frames,
+      self.task_feature_lengths['inputs'],
+      self.task_feature_lengths['targets'],
+    )
+    names = self.parameter_names()
+    return batch_size * flops.train_step(parts, names, is_trained)
