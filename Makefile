@@ -36,7 +36,7 @@ demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
 test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: $(VENV)/.test ## end-to-end and pod-sized tests (needs the tpu extra)
+test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.test ## ruff, import layers, shell scripts
@@ -49,7 +49,7 @@ format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-gpu: ## steps/s, memory and MFU on this GPU; SIZE=miniature on a CPU
+bench-gpu: ## time, memory and MFU on this GPU; SIZE=miniature on a CPU
 ifeq ($(SIZE),miniature)
 bench-gpu: $(VENV)/.demo
 	$(BIN)/python benchmarks/gpu.py --size=miniature $(ARGS)
@@ -72,14 +72,22 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo 'installing into $(VENV): a few minutes, once'
 	$(PIP) --editable .
 	@touch $@
 
 # One stamp implies the other: the test extra holds all the demo needs.
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo 'installing into $(VENV): a few minutes, once'
 	$(PIP) --editable '.[test]'
 	@touch $(VENV)/.demo $@
 
+$(VENV)/.tpu: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo 'installing into $(VENV): the test set and the TPU compiler (700 MB)'
+	$(PIP) --editable '.[test,tpu]'
+	@touch $(VENV)/.demo $(VENV)/.test $@
+
 $(VENV)/.cuda: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo 'installing into $(VENV), with CUDA for JAX: a few minutes, once'
 	$(PIP) --editable '.[cuda]'
 	@touch $(VENV)/.demo $@

@@ -247,13 +247,14 @@ def train_part(
 
   with partitioner.activate():
     figures = timed(one_step, options.steps)
+    loss = float(one_step()['loss'])
   work = task.flops_per_step(batch_size, tx.is_trained)
   sizes = {name: leaf.size for name, leaf in state.trained.items()}
   frozen = sum(leaf.size for leaf in state.frozen.values())
   return rates_of(figures, batch_size, work, ceiling_flops) | {
     'parameters': sum(sizes.values()) + frozen,
     'trained_parameters': sum(sizes.values()),
-    'loss': float(one_step()['loss']),
+    'loss': loss,
   }
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _train(args: argparse.Namespace) -> int | None:
   commands.parse_gin(args)
-  from dualenc import train
+  from vidlm import train
 
   return train.run()
 
@@ -48,6 +49,8 @@ def _eval(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
+  # Counting needs no accelerator, and must not take one from a running job.
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   from vidlm import plan_run
 
   plan_run.run('dualenc', args)

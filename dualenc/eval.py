@@ -56,12 +56,11 @@ class Towers:
     tower = self.model.img
     out = []
     for i in range(0, len(rows), batch_size):
-      records = reader.read(list(rows[i:i + batch_size]))
       frames = np.stack([
         preprocess.eval_frames(
           records.decode_frames(record), tower.num_frames, tower.image_size
         )[0]
-        for record in records
+        for record in reader.read(list(rows[i:i + batch_size]))
       ])
       frames = _pad(frames, batch_size)
       out.append(np.asarray(self._embed[0](self.params, frames)))

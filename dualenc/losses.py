@@ -18,7 +18,7 @@ def similarity(
   """Returns all inner products, rows sharded like the batch.
 
   In full float32: the matrix is small, and at a scale of 100 the rounding of
-  bfloat16 products would be worth 0.4 logits.
+  bfloat16 inputs is worth up to 0.4 logits.
 
   Args:
     zimg: [B, E] unit vectors.

@@ -10,6 +10,7 @@ an interrupted demo goes on from where it was.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import demo_report  # noqa: E402
 import demo_scores  # noqa: E402
+import gin  # noqa: E402
 
 from vidlm.core import launch  # noqa: E402
 
@@ -42,10 +44,13 @@ class Demo:
 
   num_frames = 8  # every VLM sees all frames when it captions and answers
 
-  def __init__(self, output: pathlib.Path, videos: str | None, seed: int):
+  def __init__(
+    self, output: pathlib.Path, videos: str | None, seed: int, scale: float
+  ):
     self.output = output
     self.videos = videos
     self.seed = seed
+    self.scale = scale
     self.seconds = output / 'seconds.json'
     self.models: dict[str, Any] = {}
 
@@ -96,7 +101,21 @@ class Demo:
     """Draws the world, reads the videos back into clip sets."""
     from vidlm.miniature import prepare
 
-    prepare.prepare_miniature(str(self.output / 'data'), seed=self.seed)
+    prepare.prepare_miniature(
+      str(self.output / 'data'), config=self.world(), seed=self.seed
+    )
+
+  def world(self) -> Any:
+    """Sizes of the corpora, at this demo's scale."""
+    from vidlm.miniature import config
+
+    full = config.MiniatureConfig()
+    sizes = {
+      name: max(64, int(value * self.scale))
+      for name, value in dataclasses.asdict(full).items()
+      if isinstance(value, int) and value >= 300
+    }
+    return dataclasses.replace(full, **sizes) if self.scale != 1 else full
 
   def train(self, stage: str, start: str | None) -> None:
     """Trains one stage of the VLM."""
@@ -108,11 +127,14 @@ class Demo:
     from vidlm import train
 
     model_dir = self.output / name
+    data = self.output / 'data'
     with self.recipe(
-      recipe, MODEL_DIR=str(model_dir), DATA_DIR=str(self.output / 'data'),
-      RANDOM_SEED=self.seed, **macros,
+      recipe, MODEL_DIR=str(model_dir), DATA_DIR=str(data),
+      VOCABULARY_PATH=str(data / 'vocabulary.model'), RANDOM_SEED=self.seed,
+      **macros,
     ):
-      steps = launch.macro('TRAIN_STEPS')
+      steps = max(4, int(launch.macro('TRAIN_STEPS') * self.scale))
+      gin.bind_parameter('%TRAIN_STEPS', steps)
       if (model_dir / f'checkpoint_{steps}').exists():
         return
       if status := train.run():
@@ -125,7 +147,7 @@ class Demo:
 
     generate.generate(
       captions=records.read_captions(
-        str(self.output / 'data/narratives/annotations.jsonl')
+        str(self.output / 'data/videos/narratives.jsonl')
       ),
       output=str(self.output / 'data/instructions'),
       completer=endpoint.GrammarCompleter(), seed=self.seed,
@@ -134,6 +156,7 @@ class Demo:
   def caption(self) -> None:
     """Describes the unlabelled clips with every model."""
     from vidlm import caption_run
+    from vidlm.captions import caption
 
     for source, stage, frames in (
       *((source, source, self.num_frames) for source in SOURCES),
@@ -142,10 +165,12 @@ class Demo:
       output = self.captions(source)
       if (output / 'manifest.json').exists():
         continue
-      caption_run.caption_clips(
-        self.vlm(stage), clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
-        num_samples=SAMPLES, num_frames=frames, seed=self.seed,
-        clips_per_device=64, max_length=24,
+      caption.caption(
+        captioner=caption_run.captioner(
+          self.vlm(stage), num_samples=SAMPLES, num_frames=frames,
+          seed=self.seed, clips_per_device=50, max_length=24,
+        ),
+        clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
       )
 
   def captions(self, source: str) -> pathlib.Path:
@@ -218,11 +243,15 @@ class Demo:
   def caption_videos(self) -> None:
     """Captions the user's own folder."""
     from vidlm import caption_run, restored
+    from vidlm.captions import caption
 
-    caption_run.caption_videos(
-      restored.load_vlm(str(self.own_model())), videos=self.videos,
-      output=str(self.output / 'your_videos'), num_samples=SAMPLES,
-      max_length=48, seed=self.seed,
+    vlm = restored.load_vlm(str(self.own_model()))
+    caption.caption(
+      captioner=caption_run.captioner(
+        vlm, num_samples=SAMPLES, num_frames=self.num_frames, seed=self.seed,
+        max_length=48,
+      ),
+      videos=self.videos, output=str(self.output / 'your_videos'),
     )
 
   def own_model(self) -> pathlib.Path:
@@ -265,11 +294,13 @@ def main() -> None:
                       default=pathlib.Path('runs/demo'))
   parser.add_argument('--videos', help='a folder of your own videos')
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--scale', type=float, default=1.0,
+                      help='of corpora and steps; below 1 only the path shows')
   args = parser.parse_args()
   args.output.mkdir(parents=True, exist_ok=True)
   launch.start_logging()
   launch.use_compilation_cache()
-  Demo(args.output, args.videos, args.seed).run()
+  Demo(args.output, args.videos, args.seed, args.scale).run()
 
 
 if __name__ == '__main__':

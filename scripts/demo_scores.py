@@ -1,5 +1,6 @@
 """The demo's scores, each kept on disk as soon as it is known."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -7,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import demo_report
-import numpy as np
 
 from vidlm.data import captions as captions_lib
 from vidlm.data import clips as clips_lib
@@ -198,33 +198,20 @@ def _claim(claim: str, holds: bool, seen: str) -> dict[str, Any]:
 
 
 def caption_quality(demo: Any) -> dict[str, Any]:
-  """Share of captions that name the right body, motion, or both."""
-  truth = _truth(demo.output / 'data/videos/web_clips.truth.jsonl')
+  """What each source of captions names, against the simulator's truth."""
+  from vidlm.miniature import corpora, grammar
+
+  truth = corpora.read_truth(
+    str(demo.output / 'data/videos/web_clips.truth.jsonl')
+  )
   out = {}
   for source in demo.caption_sources():
-    out[source] = _quality(demo.texts_of(source), truth)
+    shares = grammar.caption_shares(
+      (text, truth[clip_id])
+      for clip_id, group in demo.texts_of(source).items() for text in group
+    )
+    out[source] = dataclasses.asdict(shares)
   return out
-
-
-def _truth(path: pathlib.Path) -> dict[str, Any]:
-  rows = map(json.loads, path.read_text().splitlines())
-  return {row['clip_id']: row for row in rows}
-
-
-def _quality(
-  texts: Mapping[str, list[str]], truth: Mapping[str, Any]
-) -> dict[str, float]:
-  from vidlm.miniature import grammar
-
-  marks = [
-    grammar.grade(text, truth[clip_id])
-    for clip_id, group in texts.items() for text in group
-  ]
-  body, motion, both = np.mean(np.array(marks, float), axis=0)
-  return {
-    'body': float(body), 'motion': float(motion), 'both': float(both),
-    'captions': len(marks),
-  }
 
 
 def gallery(demo: Any) -> list[demo_report.GalleryClip]:

@@ -6,10 +6,15 @@ runs, so that `--help` answers at once.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from vidlm.core import commands, launch
+
+
+COLUMNS = ('id', 'video', 'caption', 'start', 'end', 'question', 'answer',
+           'label', 'split')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,9 +36,15 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--annotations', metavar='FILE',
                       help='captions: .jsonl, .csv, .tsv or .parquet')
   parser.add_argument('--output', required=True, metavar='DIR')
-  for column in ('id', 'video', 'caption', 'start', 'end'):
+  for column in COLUMNS:
     parser.add_argument(f'--{column}_column', metavar='NAME')
+  parser.add_argument('--clips', metavar='HOW',
+                      help='without annotations: whole, fixed:4s or scenes')
+  parser.add_argument('--val_fraction', type=float,
+                      help='share of the videos kept for validation')
   parser.add_argument('--fps', type=float, help='frames a second (2)')
+  parser.add_argument('--min_frames', type=int,
+                      help='a clip too short for so many is sampled denser')
   parser.add_argument('--max_frames', type=int, help='frames kept of a clip')
   parser.add_argument('--size', type=int, help='shorter side in pixels')
   parser.add_argument('--workers', type=int, help='decoding processes')
@@ -55,15 +66,16 @@ def _prepare(args: argparse.Namespace) -> int | None:
     raise ValueError('prepare folder: give --videos=DIR')
   columns = {
     column: getattr(args, f'{column}_column')
-    for column in ('id', 'video', 'caption', 'start', 'end')
-    if getattr(args, f'{column}_column')
+    for column in COLUMNS
+    if getattr(args, f'{column}_column') is not None
   }
-  launch.bound(prepare.prepare_folder)(
+  print(launch.bound(prepare.prepare_folder)(
     videos=args.videos, output=args.output, columns=columns,
     overwrite=args.overwrite,
-    **commands.given(args, 'annotations', 'fps', 'max_frames', 'size',
-                     'workers', 'num_shards'),
-  )
+    **commands.given(args, 'annotations', 'clips', 'fps', 'min_frames',
+                     'max_frames', 'size', 'workers', 'num_shards',
+                     'val_fraction'),
+  ))
   return None
 
 
@@ -178,6 +190,8 @@ def _eval(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
+  # Counting needs no accelerator, and must not take one from a running job.
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   from vidlm import plan_run
 
   plan_run.run('vidlm', args)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from dualenc.models import vit_st
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import vit
+from vidlm.nn import transformer
 
 
 class TextTransformer(nn.Module):
@@ -31,7 +31,7 @@ class TextTransformer(nn.Module):
       if there is none); None reads at the highest id, which is the end of text
       in CLIP's vocabulary.
     activation: QuickGELU in OpenAI's weights.
-    scan: see `vit.Encoder`.
+    scan: see `transformer.Encoder`.
     remat_policy: see `layers.REMAT_POLICIES`.
     dtype: type of activations and matrix products; parameters are float32.
     attention: see `attention.dot_product_attention`.
@@ -75,7 +75,7 @@ class TextTransformer(nn.Module):
       )
     out = {}
     x = out['stem'] = self._embed(text)  # B L C
-    x, out['encoder'] = vit.Encoder(
+    x, out['encoder'] = transformer.Encoder(
       self.depth,
       self.mlp_dim or 4 * self.width,
       self.num_heads,

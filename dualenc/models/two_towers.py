@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from vidlm.core import partitioning
 from dualenc.models import text as text_lib
 from dualenc.models import vit_st
+from vidlm.core import partitioning
 
 # CLIP and AVION keep the logit scale exp(t) between 1 and 100.
 MIN_LOG_SCALE = 0.0
@@ -82,7 +82,7 @@ class TwoTowers(nn.Module):
       )
       return self.param(name, init, (1,))
 
-    t = scalar('t', -math.log(self.temperature_init))
+    t = scalar('t', -math.log(self.temperature_init)).astype(jnp.float32)
     out = {'t/parameter': t}
     out['t'] = jnp.exp(projected_clip(t, MIN_LOG_SCALE, MAX_LOG_SCALE))[0]
     if self.bias_init is not None:

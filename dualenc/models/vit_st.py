@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import layers, posemb, vit
+from vidlm.nn import layers, posemb, transformer, vit
 
 # Of CLIP's training images, in units of 255.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -38,7 +38,7 @@ class ViTST(nn.Module):
     mean: of the pixels, in units of 255.
     std: likewise.
     activation: QuickGELU in OpenAI's weights, 'gelu' in some of open_clip's.
-    scan: see `vit.Encoder`.
+    scan: see `transformer.Encoder`.
     remat_policy: see `layers.REMAT_POLICIES`.
     dtype: type of activations and matrix products; parameters are float32.
     attention: see `attention.dot_product_attention`.
@@ -79,7 +79,7 @@ class ViTST(nn.Module):
     x = normalize(frames, self.mean, self.std)
     x = out['stem'] = self._embed(x, v)  # B 1+T*N C
     x = layers.layer_norm('ln_pre', EPSILON, self.dtype)(x)
-    x, out['encoder'] = vit.Encoder(
+    x, out['encoder'] = transformer.Encoder(
       v.depth,
       v.mlp_dim,
       v.num_heads,
@@ -120,7 +120,7 @@ class ViTST(nn.Module):
       padding='VALID',
       use_bias=False,
       dtype=jnp.dtype(self.dtype),
-      kernel_init=_partitioned(
+      kernel_init=partitioning.with_logical_axes(
         nn.initializers.lecun_normal(), (None, None, None, 'embed')
       ),
       name='embedding',
@@ -142,7 +142,9 @@ class ViTST(nn.Module):
     """Returns the class token, PE_s (its own place first) and PE_t."""
 
     def table(name: str, length: int, std: float) -> Float[Array, '1 N C']:
-      init = _partitioned(nn.initializers.normal(std), (None, None, 'embed'))
+      init = partitioning.with_logical_axes(
+        nn.initializers.normal(std), (None, None, 'embed')
+      )
       return self.param(name, init, (1, length, c))
 
     return (
@@ -170,7 +172,7 @@ def project(
     embed_dim,
     use_bias=False,
     dtype=jnp.dtype(dtype),
-    kernel_init=_partitioned(
+    kernel_init=partitioning.with_logical_axes(
       nn.initializers.normal(x.shape[-1] ** -0.5), ('embed', None)
     ),
     name='head',
@@ -208,7 +210,3 @@ def resample_pos_embedding(
   """
   patches = posemb.resample(embedding[:, 1:], grid)
   return np.concatenate([embedding[:, :1], patches], axis=1)
-
-
-def _partitioned(init: Any, axes: tuple[str | None, ...]) -> Any:
-  return partitioning.with_logical_axes(init, axes)

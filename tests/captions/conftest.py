@@ -21,18 +21,27 @@ def fakes():
   return module
 
 
+@pytest.fixture(scope='session')
+def make_lines():
+  """Writes five shards of clips: uneven, one empty, some clips bad."""
+
+  def make(folder):
+    folder.mkdir()
+    for shard, number in enumerate([9, 4, 0, 1, 6]):
+      clips = [f'clip-{shard}-{i}' for i in range(number)]
+      if number > 4:
+        clips[1] += '-bad'
+        clips[2] += '-black'
+      (folder / f'{shard}.txt').write_text('\n'.join(clips))
+    return folder
+
+  return make
+
+
 @pytest.fixture
-def lines(tmp_path):
-  """Five shards of clips, uneven, one of them empty, some clips bad."""
-  folder = tmp_path / 'clips'
-  folder.mkdir()
-  for shard, number in enumerate([9, 4, 0, 1, 6]):
-    clips = [f'clip-{shard}-{i}' for i in range(number)]
-    if number > 4:
-      clips[1] += '-bad'
-      clips[2] += '-black'
-    (folder / f'{shard}.txt').write_text('\n'.join(clips))
-  return folder
+def lines(tmp_path, make_lines):
+  """Five shards of clips for the fake source."""
+  return make_lines(tmp_path / 'clips')
 
 
 @pytest.fixture(scope='session')

@@ -87,9 +87,7 @@ class FolderOfLines:
     if 'black' in line:
       frames = np.zeros_like(frames)
     mask = np.ones(2, bool)
-    return inputs.InputClip(
-      line, 'v', 0.0, 1.5, frames=frames, frame_mask=mask
-    )
+    return inputs.InputClip(line, 'v', 0.0, 1.5, frames=frames, frame_mask=mask)
 
   def close(self):
     self.closed = True
@@ -119,7 +117,7 @@ class Moments:
     setattr(module, name, hooked)
 
   def open(self, path, mode='r', *args, **kwargs):
-    file = builtins.open(path, mode, *args, **kwargs)
+    file = builtins.open(path, mode, *args, **kwargs)  # noqa: SIM115
     if 'w' in mode:
       write = file.write
 

@@ -12,13 +12,20 @@ from vidlm.captions import caption
 MOMENTS = 10
 
 
-@pytest.fixture
-def undisturbed(lines, tmp_path, start, hashes):
+@pytest.fixture(scope='module')
+def lines(tmp_path_factory, make_lines):
+  """Shared by these tests, which leave it alone."""
+  return make_lines(tmp_path_factory.mktemp('kill') / 'clips')
+
+
+@pytest.fixture(scope='module')
+def undisturbed(lines, start, hashes):
   """Hashes of a set made in one go, and the moments it went through."""
-  process = start(lines, tmp_path / 'undisturbed')
+  output = lines.parent / 'undisturbed'
+  process = start(lines, output)
   out, err = process.communicate(timeout=60)
   assert process.returncode == 0, err
-  return hashes(tmp_path / 'undisturbed'), json.loads(out)
+  return hashes(output), json.loads(out)
 
 
 @pytest.fixture

@@ -156,6 +156,15 @@ def test_closing_does_not_wait_for_a_hanging_worker(
   assert time.monotonic() - began < 30
 
 
+def test_a_worker_that_can_not_start_stops_the_run() -> None:
+  command = [sys.executable, '-c', 'raise SystemExit(7)']
+  with (
+    workers.DecodePool(1, command=command) as pool,
+    pytest.raises(RuntimeError, match=r'could not start: .* status 7'),
+  ):
+    list(pool.map([workers.DecodeTask('a.mp4')]))
+
+
 def test_bad_number_of_workers() -> None:
   with pytest.raises(ValueError, match='num_workers'):
     workers.DecodePool(-1)

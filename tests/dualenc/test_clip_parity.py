@@ -89,7 +89,7 @@ def test_loss_and_gradients(open_clip, clip, make_towers, clip_params, batch):
     )
 
 
-def test_quick_gelu_and_epsilon_matter(run, clip_params, make_towers, batch):
+def test_quick_gelu_matters(run, clip_params, make_towers, batch):
   """So the parity above would notice AVION's GELU."""
   args = (jnp.asarray(batch.frames), jnp.asarray(batch.text))
   quick, _, _ = run(make_towers(), clip_params, *args)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dualenc import losses
 from dualenc.models import text, two_towers, vit_st
 from dualenc.objective import DualEncoderObjective
+from vidlm.core import partitioning, trees
 
 
 def unit(rng: np.random.Generator, b: int, e: int) -> jax.Array:
@@ -101,6 +102,26 @@ def test_similarity_rows_stay_sharded(embeddings):
     sharded = [jax.device_put(x, sharding) for x in embeddings]
     products = jax.jit(losses.similarity)(*sharded)
   assert products.sharding.shard_shape(products.shape) == (2, 16)
+
+
+def test_objective_on_a_mesh(objective, random_params):
+  """Data and model parallel, parameters split: the same loss."""
+  params = random_params(objective.init)
+  batch = random_batch(objective, 16)
+  step = jax.jit(objective.loss_fn)
+  expected = step(params, batch, jax.random.key(0))
+  partitioner = partitioning.Partitioner(
+    partitioning.make_mesh(data=4, model=2), fsdp_min_size=64
+  )
+  abstract = jax.eval_shape(objective.init, jax.random.key(0))
+  shardings = trees.unflatten(partitioner.shardings(abstract))
+  with partitioner.activate():
+    params = jax.device_put(params, shardings)
+    batch = partitioner.shard_batch(jax.tree.map(np.asarray, batch))
+    actual = jax.jit(objective.loss_fn)(params, batch, jax.random.key(0))
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, atol=1e-5), actual, expected
+  )
 
 
 def test_objective_learns_a_batch_by_heart(objective, random_params):

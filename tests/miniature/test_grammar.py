@@ -44,7 +44,7 @@ _STYLES = {
 @pytest.mark.parametrize('style', _STYLES)
 def test_every_caption_is_right_about_bodies_and_motions(style):
   rng = np.random.default_rng(0)
-  for scene in _scenes(400, two_bodies=0.5):
+  for scene in _scenes(200, two_bodies=0.5):
     text = _STYLES[style](rng, scene)
     assert _parsed(text) == _truth(scene), text
     assert grammar.parse_relation(text) == scene.relation, text
@@ -52,34 +52,47 @@ def test_every_caption_is_right_about_bodies_and_motions(style):
     assert text == text.strip().lower()
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-  ('', {}),
-  ('view from the balcony', {}),
-  ('image may contain : red bar', {('red', 'bar'): None}),
-  ('There appears a big, red bar!', {('red', 'bar'): 'appears'}),
-  ('a red bar moves from the left to the right',
-   {('red', 'bar'): 'moves right'}),
-  ('the red bar at the right moves', {('red', 'bar'): None}),
-  ('a bar moves left', {(None, 'bar'): 'moves left'}),
-  ('a red bar and a blue ring collide',
-   {('red', 'bar'): 'collides', ('blue', 'ring'): 'collides'}),
-  ('a blue ring is hit by a red bar',
-   {('red', 'bar'): 'collides', ('blue', 'ring'): 'collides'}),
-  ('a red bar moves left moves right', {('red', 'bar'): 'moves left'}),
-  ('a red bar moves left and then stops', {('red', 'bar'): 'stops moving'}),
-  ('red red red', {}),
-])
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
+    ('', {}),
+    ('view from the balcony', {}),
+    ('image may contain : red bar', {('red', 'bar'): None}),
+    ('There appears a big, red bar!', {('red', 'bar'): 'appears'}),
+    (
+      'a red bar moves from the left to the right',
+      {('red', 'bar'): 'moves right'},
+    ),
+    ('the red bar at the right moves', {('red', 'bar'): None}),
+    ('a bar moves left', {(None, 'bar'): 'moves left'}),
+    (
+      'a red bar and a blue ring collide',
+      {('red', 'bar'): 'collides', ('blue', 'ring'): 'collides'},
+    ),
+    (
+      'a blue ring is hit by a red bar',
+      {('red', 'bar'): 'collides', ('blue', 'ring'): 'collides'},
+    ),
+    ('a red bar moves left moves right', {('red', 'bar'): 'moves left'}),
+    ('a red bar moves left and then stops', {('red', 'bar'): 'stops moving'}),
+    ('red red red', {}),
+  ],
+)
 def test_parsing_tolerates_free_text(text, expected):
   assert _parsed(text) == expected
 
 
 def test_shares():
-  bodies = [world.Body('red', 'bar', 'grows'),
-            world.Body('blue', 'ring', 'falls')]
-  shares = grammar.caption_shares([
-    ('a red bar grows while a blue ring moves up', bodies),
-    ('a green cross grows', bodies),
-  ])
+  bodies = [
+    world.Body('red', 'bar', 'grows'),
+    world.Body('blue', 'ring', 'falls'),
+  ]
+  shares = grammar.caption_shares(
+    [
+      ('a red bar grows while a blue ring moves up', bodies),
+      ('a green cross grows', bodies),
+    ]
+  )
   assert shares == grammar.CaptionShares(0.5, 0.25, 2 / 3, 2)
   assert grammar.caption_shares([]).body == 0
 
@@ -87,22 +100,26 @@ def test_shares():
 def test_alt_text_noise_is_what_the_config_says():
   noise = AltTextNoise(right_body=0.5, other_clip=0.3, motion=0.1)
   rng = np.random.default_rng(2)
-  scenes = _scenes(4000)
+  scenes = _scenes(2000)
   pairs = [
     (texts.alt_text(rng, scene, scenes[i - 1], noise), scene.bodies)
     for i, scene in enumerate(scenes)
   ]
   shares = grammar.caption_shares(pairs)
   # Another clip's text names a right body by chance, 1 time in 24 or so.
-  assert shares.body == pytest.approx(0.5 + 0.3 / 24, abs=0.03)
-  assert shares.body_and_motion == pytest.approx(0.1, abs=0.02)
+  assert shares.body == pytest.approx(0.5 + 0.3 / 24, abs=0.04)
+  assert shares.body_and_motion == pytest.approx(0.1, abs=0.025)
   empty = np.mean([not grammar.parse_caption(text) for text, _ in pairs])
   assert empty == pytest.approx(0.2, abs=0.03)
 
 
-@pytest.mark.parametrize('fields', [
-  {'motion': 0.6}, {'right_body': 0.8, 'other_clip': 0.3},
-])
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {'motion': 0.6},
+    {'right_body': 0.8, 'other_clip': 0.3},
+  ],
+)
 def test_impossible_noise_is_refused(fields):
   with pytest.raises(ValueError, match='AltTextNoise'):
     AltTextNoise(**fields)
@@ -126,9 +143,9 @@ def _answer(kind, text, scene):
     'either': lambda: MOTIONS[named[0].motion].base,
     'first': lambda: by_onset[0].name,
     'order': lambda: by_onset['after' in words].motion,
-    'partner': lambda: next(
-      b for b in scene.bodies if b.name != named[0].name
-    ).name,
+    'partner': lambda: (
+      next(b for b in scene.bodies if b.name != named[0].name).name
+    ),
   }[kind]()
 
 
@@ -136,7 +153,7 @@ def test_answers_are_right_and_short():
   rng = np.random.default_rng(4)
   kinds = collections.Counter()
   yes = []
-  for scene in _scenes(500, two_bodies=0.6):
+  for scene in _scenes(300, two_bodies=0.6):
     for item in questions.ask(rng, scene.bodies, scene.relation):
       kinds[item.kind] += 1
       assert item.answer == _answer(item.kind, item.question, scene), item
@@ -151,8 +168,10 @@ def test_answers_are_right_and_short():
 def test_stories_tell_what_moves():
   rng = np.random.default_rng(6)
   for motion, first, last in (
-    ('moves right', 'left', 'right'), ('moves up', 'bottom', 'top'),
-    ('grows', 'small', 'big'), ('appears', 'gone', 'there'),
+    ('moves right', 'left', 'right'),
+    ('moves up', 'bottom', 'top'),
+    ('grows', 'small', 'big'),
+    ('appears', 'gone', 'there'),
   ):
     for _ in range(10):
       scene = world.sample_scene(rng, TIMES, motion=motion)
@@ -183,8 +202,9 @@ def test_class_prompts():
   assert len(class_names()) == len(MOTIONS)
   texts_of = {
     template.format(name)
-    for name in class_names() for template in class_templates()
+    for name in class_names()
+    for template in class_templates()
   }
   assert 'a red bar moves left' in texts_of
   for text in texts_of:
-    assert list(_parsed(text).values())[0] in text
+    assert next(iter(_parsed(text).values())) in text

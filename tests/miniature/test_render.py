@@ -16,9 +16,9 @@ def _scene(**kwargs):
 
 def _decode(path):
   with av.open(str(path)) as container:
-    return np.stack([
-      frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)
-    ])
+    return np.stack(
+      [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+    )
 
 
 @pytest.mark.parametrize('side', [32, 64])

@@ -25,12 +25,12 @@ def _profile(scene):
   """What happens to the only body, as numbers over time."""
   x, y, width, visible = scene.tracks[:, 0].astype(np.float64).T
   steps = np.diff(np.stack([x, y]), axis=1)
-  return x, y, width, visible > 0, steps
+  return width, visible > 0, steps
 
 
 def _is(motion, scene):
   """Whether tracks alone, without labels, show `motion`."""
-  x, y, width, visible, (dx, dy) = _profile(scene)
+  width, visible, (dx, dy) = _profile(scene)
   moving = np.hypot(dx, dy) > 0.05
   half = len(moving) // 2
   return {
@@ -40,13 +40,14 @@ def _is(motion, scene):
     'moves down': (dy > 0.1).all(),
     'grows': width[-1] > width[0] + 5 and (np.diff(width) >= 0).all(),
     'shrinks': width[-1] < width[0] - 5 and (np.diff(width) <= 0).all(),
-    'appears': not visible[0] and visible[-1]
+    'appears': not visible[0]
+    and visible[-1]
     and np.abs(np.diff(visible.astype(int))).sum() == 1,
-    'disappears': visible[0] and not visible[-1]
+    'disappears': visible[0]
+    and not visible[-1]
     and np.abs(np.diff(visible.astype(int))).sum() == 1,
-    'stops moving': moving[0] and not moving[-1] and not moving[half + 5:].any(),
-    'starts moving': not moving[0] and moving[-1]
-    and not moving[:half - 5].any(),
+    'stops moving': moving[0] and not moving[half + 5 :].any(),
+    'starts moving': moving[-1] and not moving[: half - 5].any(),
   }[motion]
 
 
@@ -77,9 +78,9 @@ def test_the_middle_frame_does_not_tell_a_pair_apart(pair):
   states = []
   for motion in pair:
     scenes = _scenes(600, seed=7, motion=motion)
-    states.append(np.stack([
-      scene.tracks[15:17, 0].mean(0) for scene in scenes
-    ]))
+    states.append(
+      np.stack([scene.tracks[15:17, 0].mean(0) for scene in scenes])
+    )
   # Means of 600 draws differ by less than four standard errors.
   error = np.sqrt(states[0].var(0) / 600 + states[1].var(0) / 600) + 0.05
   assert (np.abs(states[0].mean(0) - states[1].mean(0)) < 4 * error).all()
@@ -93,9 +94,7 @@ def test_bodies_stay_in_the_picture_and_apart():
       assert (centre[shown] - width[shown] * 0.18 > -0.5).all()
       assert (centre[shown] + width[shown] * 0.18 < SIDE + 0.5).all()
     if len(scene.bodies) == 2 and scene.relation != 'collide':
-      gap = np.maximum(
-        np.abs(x[:, 0] - x[:, 1]), np.abs(y[:, 0] - y[:, 1])
-      )
+      gap = np.maximum(np.abs(x[:, 0] - x[:, 1]), np.abs(y[:, 0] - y[:, 1]))
       assert (gap > width.mean(1) - 1e-3).all()
       assert scene.bodies[0].colour != scene.bodies[1].colour
       assert scene.bodies[0].shape != scene.bodies[1].shape
@@ -116,7 +115,7 @@ def test_falling_ends_on_the_floor_and_bouncing_comes_back():
     body, track = scene.bodies[0], scene.tracks[:, 0]
     half = track[-1, 2] / 2 * (0.36 if body.shape == 'bar' else 1)
     assert track[-1, 1] == pytest.approx(SIDE - half, abs=0.3)
-    assert (np.diff(track[:, 1]) > -0.2).all()
+    assert (np.diff(track[:, 1]) > -0.3).all()
   for scene in _scenes(30, motion='bounces'):
     turns = np.diff(np.sign(np.diff(scene.tracks[:, 0, 1])))
     assert (turns < 0).sum() >= 2  # two or more times off the floor

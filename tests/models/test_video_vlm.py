@@ -13,7 +13,7 @@ from vidlm.core import partitioning
 from vidlm.models import flops
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
-from vidlm.nn import scan_layout, t5
+from vidlm.nn import scan_layout, t5, vit
 
 LLM = t5.T5Config(
   vocab_size=32,
@@ -55,7 +55,16 @@ BATCH = make_batch(TASK, 4)
 
 @pytest.fixture(scope='module')
 def params():
-  return nn.unbox(jax.jit(TASK.init)(jax.random.key(0)))
+  """Random weights; quicker than compiling an initialisation."""
+  tree = nn.unbox(jax.eval_shape(TASK.init, jax.random.key(0)))
+  rng = np.random.default_rng(1)
+  flat = {
+    name: jnp.asarray(
+      rng.normal(size=x.shape) * 0.2 + name.endswith('scale'), jnp.float32
+    )
+    for name, x in flatten_dict(tree, sep='/').items()
+  }
+  return unflatten_dict(flat, sep='/')
 
 
 @pytest.fixture(scope='module')
@@ -134,20 +143,19 @@ def test_images_are_clips_of_one_frame(params, run) -> None:
   assert run(params, BATCH | one).shape == (4, 6, 32)
 
 
-def test_bytes_become_minus_one_to_one(params) -> None:
-  """Black and white are -1 and 1: a linear stem sees their sum cancel."""
-  tower = lambda value: (
-    MODEL.apply(
-      {'params': params},
-      jnp.full((1, 1, 16, 16, 3), value, jnp.uint8),
-      method=lambda m, x: m.img.vit(x[0].astype(jnp.float32) / 127.5 - 1)[1],
-    )['stem']
-    - params['img']['pos_embedding']
+def test_tokens_are_a_plain_vits_on_minus_one_to_one(params) -> None:
+  """Frame by frame, from big_vision's parameters under `img`."""
+  tower = vit.ViT(
+    '16,2,32,2/8', 16, num_classes=16, dtype='float32', remat_policy='none'
   )
-  bias = params['img']['embedding']['bias']
-  black, white = tower(0) - bias, tower(255) - bias
-  np.testing.assert_allclose(black, -white, atol=1e-5)
-  assert np.abs(black).max() > 0.1
+  images = np.asarray(BATCH['frames'], np.float32).reshape(-1, 16, 16, 3)
+  want, _ = jax.jit(tower.apply)(
+    {'params': params['img']}, images / 127.5 - 1.0
+  )
+  embed = lambda p, x: MODEL.apply({'params': p}, x, method='embed_frames')
+  got = jax.jit(embed)(params, BATCH['frames'])
+  assert got.shape == (4, 3 * 4, 16)
+  np.testing.assert_allclose(got.reshape(want.shape), want, atol=1e-5)
 
 
 def test_eight_devices_give_the_loss_and_gradients_of_one(params) -> None:

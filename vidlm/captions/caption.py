@@ -218,6 +218,7 @@ def _write(
       target.write(batch.shard, done)
       done.clear()
       shown.finish_shard()
+    shown.warm_up()
 
   waiting: Callable[[], None] = lambda: None
   try:

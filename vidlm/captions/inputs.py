@@ -7,6 +7,7 @@ without a word, and a shard's digest tells whether its clips have changed.
 
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -140,7 +141,8 @@ class ClipSetSource:
   def _read(self, item: tuple[int, Mapping[str, Any]]) -> InputClip:
     number, row = item
     try:
-      encoded = self._parser(self._reader.read([number])[0])
+      record = self._parser.parse_example(self._reader.read([number])[0])
+      encoded = list(record['frames'])
       frames, mask = preprocess.eval_frames_from_jpeg(encoded, *self._frames)
     except Exception as error:
       # One damaged record must not end a run of millions.
@@ -148,12 +150,14 @@ class ClipSetSource:
       return InputClip(**row, error=f'corrupt: {message}')
     return InputClip(**row, frames=frames, frame_mask=mask)
 
-  def _parser(self, record: bytes) -> Sequence[bytes]:
+  @functools.cached_property
+  def _parser(self) -> Any:
+    # TFDS's own reader of records that does without TensorFlow.
     from tensorflow_datasets.core import example_parser
 
-    specs = self._reader.features.get_serialized_info()
-    parser = example_parser.ExampleParserNp(specs)
-    return list(parser.parse_example(record)['frames'])
+    return example_parser.ExampleParserNp(
+      self._reader.features.get_serialized_info()
+    )
 
   def close(self) -> None:
     """See `Source`."""

@@ -38,8 +38,17 @@ class Progress:
     self._terminal = stream.isatty()
     self._interval = 0.2 if self._terminal else interval
     self._clock = clock
-    self._start = self._last = clock()
+    self._last = clock()
+    # Time, clips, captions and shards that rates are counted from.
+    self._base = (self._last, 0, 0, 0)
+    self._warm = False
     self.clips = self.captions = self.failed = self.shards = 0
+
+  def warm_up(self) -> None:
+    """Leaves what came before, compilation with it, out of the rates."""
+    if not self._warm:
+      self._warm = True
+      self._base = (self._clock(), self.clips, self.captions, self.shards)
 
   def add(self, captions: int = 0, failed: bool = False) -> None:
     """Counts a clip."""
@@ -71,21 +80,31 @@ class Progress:
 
   def line(self) -> str:
     """The line itself."""
-    seconds = max(self._clock() - self._start, 1e-9)
     total = '' if self._clips is None else f' of {self._clips}'
+    seconds, clips, captions, _ = self._since_base()
     return (
       f'caption: {self.clips}{total} clips, {self.failed} failed; '
       f'file {min(self.shards + 1, self._shards)} of {self._shards}; '
-      f'{self.clips / seconds:.2f} clips/s, '
-      f'{self.captions / seconds:.2f} captions/s; {self._left(seconds)} left'
+      f'{clips / seconds:.2f} clips/s, {captions / seconds:.2f} captions/s; '
+      f'{self._left()} left'
     )
 
-  def _left(self, seconds: float) -> str:
+  def _since_base(self) -> tuple[float, int, int, int]:
+    start, clips, captions, shards = self._base
+    return (
+      max(self._clock() - start, 1e-9),
+      self.clips - clips,
+      self.captions - captions,
+      self.shards - shards,
+    )
+
+  def _left(self) -> str:
+    seconds, clips, _, shards = self._since_base()
     if self._clips is not None:
-      done, total = self.clips, self._clips
+      done, left = clips, self._clips - self.clips
     else:
-      done, total = self.shards, self._shards
+      done, left = shards, self._shards - self.shards
     if not done:
       return 'unknown time'
-    left = round(seconds / done * max(total - done, 0))
-    return f'{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}'
+    seconds = round(seconds / done * max(left, 0))
+    return f'{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}'

@@ -117,58 +117,28 @@ class VLMCaptioner:
     ids: UInt32[np.ndarray, 'B'],
   ) -> Callable[[], list[ClipCaptions]]:
     """See `Captioner`."""
-    shard = functools.partial(jax.device_put, device=self._along('data'))
-    samples = self._program(
-      self._placed_params, shard(frames), shard(frame_mask), shard(ids)
+    # A T5 encoder's input ends in </s>, in training too.
+    prompt = [*self.vocabulary.encode(self.prompt), decoding.EOS_ID]
+    batch = {
+      'frames': frames,
+      'frame_mask': frame_mask,
+      'encoder_input_tokens': np.tile(np.int32(prompt), (len(frames), 1)),
+    }
+    keys = _sample_keys(self.seed, jnp.asarray(ids), self.num_samples)
+    program = _program(
+      self.model, self.sampler, self.num_samples, self.max_length, self.mesh
     )
+    batch, keys = jax.device_put((batch, keys), self._along('data'))
+    samples = program(self._placed_params, batch, keys)
     return lambda: self._texts(samples)
 
   def _along(self, *axes: str) -> jax.sharding.NamedSharding:
-    return jax.sharding.NamedSharding(
-      self.mesh, jax.sharding.PartitionSpec(*axes)
-    )
+    spec = jax.sharding.PartitionSpec(*axes)
+    return jax.sharding.NamedSharding(self.mesh, spec)
 
   @functools.cached_property
   def _placed_params(self) -> Any:
     return jax.device_put(self.params, self._along())
-
-  @functools.cached_property
-  def _prompt_ids(self) -> list[int]:
-    # As in training: a T5 encoder's input ends in </s>.
-    return [*self.vocabulary.encode(self.prompt), decoding.EOS_ID]
-
-  @functools.cached_property
-  def _program(self) -> Any:
-    """The compiled program: clips along the devices, no talk among them."""
-    spec = jax.sharding.PartitionSpec
-    return jax.jit(
-      jax.shard_map(
-        self._sample,
-        mesh=self.mesh,
-        in_specs=(spec(), spec('data'), spec('data'), spec('data')),
-        out_specs=spec('data'),
-        check_vma=False,
-      )
-    )
-
-  def _sample(
-    self, params: Any, frames: Array, frame_mask: Array, ids: Array
-  ) -> decoding.Samples:
-    prompt = jnp.asarray(self._prompt_ids, jnp.int32)
-    batch = {
-      'frames': frames,
-      'frame_mask': frame_mask,
-      'encoder_input_tokens': jnp.tile(prompt, (frames.shape[0], 1)),
-    }
-    return decoding.sample(
-      self.model,
-      params,
-      batch,
-      sampler=self.sampler,
-      num_samples=self.num_samples,
-      max_length=self.max_length,
-      keys=decoding.sample_keys(self.seed, ids, self.num_samples),
-    )
 
   def _texts(self, samples: decoding.Samples) -> list[ClipCaptions]:
     tokens, logprobs, lengths = jax.device_get(
@@ -176,9 +146,46 @@ class VLMCaptioner:
     )
     return [
       ClipCaptions(
-        [self.vocabulary.decode(ids) for ids in tokens[row]],
+        [self.vocabulary.decode(ids) for ids in tokens[row].tolist()],
         logprobs[row].tolist(),
         lengths[row].tolist(),
       )
       for row in range(len(tokens))
     ]
+
+
+_sample_keys = jax.jit(decoding.sample_keys, static_argnums=(0, 2))
+
+
+# Models of one architecture, other prompts and seeds share a program.
+@functools.lru_cache(maxsize=16)
+def _program(
+  model: Any,
+  sampler: samplers.Sampler,
+  num_samples: int,
+  max_length: int,
+  mesh: jax.sharding.Mesh,
+) -> Callable[..., decoding.Samples]:
+  """The compiled program: clips along the devices, no talk among them."""
+
+  def sample(params: Any, batch: Any, keys: Array) -> decoding.Samples:
+    return decoding.sample(
+      model,
+      params,
+      batch,
+      sampler=sampler,
+      num_samples=num_samples,
+      max_length=max_length,
+      keys=keys,
+    )
+
+  spec = jax.sharding.PartitionSpec
+  return jax.jit(
+    jax.shard_map(
+      sample,
+      mesh=mesh,
+      in_specs=(spec(), spec('data'), spec('data')),
+      out_specs=spec('data'),
+      check_vma=False,
+    )
+  )

@@ -4,6 +4,7 @@ The layout is t5x's: `{target, state: {step, param_states}}`. Nothing of the
 data pipeline is kept: the order of examples is a function of the step.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from vidlm.core import train_state, trees
+from vidlm.core import fingerprints, train_state, trees
 
 _PREFIX = 'checkpoint'
 
@@ -23,35 +24,44 @@ _PREFIX = 'checkpoint'
 class Checkpoints:
   """Saves without holding up the run, and finds the newest that is whole."""
 
-  def __init__(self, model_dir: str, keep: int = 2):
+  def __init__(self, model_dir: str, keep: int | None = 2):
     """Opens MODEL_DIR, making it if need be.
+
+    Leftovers of a save that was killed are removed.
 
     Args:
       model_dir: Where checkpoint_<step> folders go.
-      keep: Newest checkpoints that stay.
+      keep: Newest checkpoints that stay; None keeps all.
     """
-    self._dir = os.path.abspath(model_dir) if '://' not in model_dir else (
-      model_dir
-    )
+    self._dir = _absolute(model_dir)
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, step_prefix=_PREFIX, create=True,
       enable_async_checkpointing=True, cleanup_tmp_directories=True,
     )
-    self._manager = ocp.CheckpointManager(
-      self._dir, options=options, item_names=('state',)
-    )
+    self._manager = ocp.CheckpointManager(self._dir, options=options)
 
   def steps(self) -> list[int]:
     """Finished steps, oldest first."""
     return sorted(self._manager.all_steps())
 
   def save(self, step: int, state: train_state.TrainState) -> None:
-    """Begins to save; errors surface here or in `wait`."""
+    """Begins to save; errors surface here, at the next save, or in `wait`.
+
+    Raises:
+      RuntimeError: If a newer checkpoint stands in the way.
+    """
     if step in self._manager.all_steps():
       return
-    self._manager.save(step, args=ocp.args.Composite(
-      state=ocp.args.StandardSave(train_state.to_state_dict(state))
+    saved = train_state.to_state_dict(state)
+    begun = self._manager.save(step, args=ocp.args.Composite(
+      state=ocp.args.StandardSave(saved),
+      fingerprints=ocp.args.JsonSave(fingerprints.of(trees.flatten(saved))),
     ))
+    if not begun:
+      raise RuntimeError(
+        f'{self._dir}: checkpoint_{step} was not saved, the folder already '
+        f'holds steps {self.steps()}; move the newer ones away'
+      )
 
   def wait(self) -> None:
     """Waits for saves under way; raises if one failed."""
@@ -59,53 +69,132 @@ class Checkpoints:
     self._manager.check_for_errors()
 
   def close(self) -> None:
-    """Waits, and lets go of the folder."""
-    self.wait()
-    self._manager.close()
+    """Waits, and lets go of the folder; raises if a save failed."""
+    try:
+      self.wait()
+    finally:
+      self._manager.close()
 
   def restore_latest(
     self, abstract: train_state.TrainState
   ) -> train_state.TrainState | None:
-    """Reads the newest checkpoint that can be read.
+    """Reads the newest checkpoint that is whole and fits.
+
+    Those after it are renamed to damaged_checkpoint_<step>, so that their
+    steps can be saved again.
 
     Args:
-      abstract: Shapes, types and shardings wanted.
+      abstract: Shapes, types and shardings wanted; the number of devices may
+        differ from when it was saved.
 
     Returns:
       The state, or None if there is no checkpoint.
 
     Raises:
-      ValueError: If there are checkpoints and none can be read.
+      ValueError: If there are checkpoints and none can be read; says what is
+        wrong with the newest.
     """
     steps = self.steps()
+    errors: dict[int, Exception] = {}
     for step in reversed(steps):
       try:
-        return self._restore(step, abstract)
+        state = self._restore(step, abstract)
       except Exception as error:  # damage shows as many types of error
+        errors[step] = error
         logging.warning(
           '%s/checkpoint_%d is damaged or of another model, trying the one '
-          'before: %s', self._dir, step, ' '.join(str(error).split())[:300],
+          'before: %s', self._dir, step, _short(error),
         )
-        damaged = error
-    if steps:
+        continue
+      self._set_aside(list(errors))
+      return state
+    if errors:
       raise ValueError(
         f'{self._dir}: none of the checkpoints {steps} can be read into this '
-        'model; choose another MODEL_DIR or delete them'
-      ) from damaged
+        f'run; the newest: {_short(errors[steps[-1]])}; choose another '
+        'MODEL_DIR, or undo what changed since'
+      ) from errors[steps[-1]]
     return None
 
   def _restore(
     self, step: int, abstract: train_state.TrainState
   ) -> train_state.TrainState:
     wanted = train_state.to_state_dict(abstract)
+    folder = epath.Path(self._dir) / f'{_PREFIX}_{step}'
+    _check_same(_metadata(folder / 'state'), wanted)
     saved = self._manager.restore(step, args=ocp.args.Composite(
       state=ocp.args.StandardRestore(wanted)
     ))['state']
+    _verify(trees.flatten(saved), folder)
     state = train_state.from_state_dict(saved, abstract)
     if int(state.step) != step:
       raise ValueError(f'holds step {int(state.step)}, not {step}')
     logging.info('restored %s/checkpoint_%d', self._dir, step)
     return state
+
+  def _set_aside(self, steps: Sequence[int]) -> None:
+    if not steps:
+      return
+    for step in steps if jax.process_index() == 0 else ():
+      old = epath.Path(self._dir) / f'{_PREFIX}_{step}'
+      new, count = old.parent / f'damaged_{old.name}', 1
+      while new.exists():
+        count += 1
+        new = old.parent / f'damaged_{old.name}.{count}'
+      old.rename(new)
+    if jax.process_count() > 1:
+      from jax.experimental import multihost_utils
+
+      multihost_utils.sync_global_devices('checkpoints_set_aside')
+    self._manager.reload()
+
+
+def _absolute(path: str) -> str:
+  return path if '://' in path else os.path.abspath(path)
+
+
+def _metadata(folder: epath.Path) -> dict[str, Any]:
+  """{name: shape and dtype} of a saved state, without reading values."""
+  reader = ocp.PyTreeCheckpointHandler()
+  try:
+    return trees.flatten(reader.metadata(folder).tree)
+  finally:
+    reader.close()
+
+
+def _check_same(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+  """Raises ValueError at the first leaf in which a checkpoint differs."""
+  wanted = trees.flatten(wanted)
+  names = saved.keys() | wanted.keys()
+  # Parameters first: what differs in them shows in the optimizer state too.
+  for name in sorted(names, key=lambda n: (not n.startswith('target/'), n)):
+    if name not in saved:
+      raise ValueError(f'lacks {name}; has the model or SCHEDULE changed?')
+    if name not in wanted:
+      raise ValueError(
+        f'also holds {name}; has the model or SCHEDULE changed?'
+      )
+    old, new = saved[name], wanted[name]
+    if (tuple(old.shape), old.dtype) != (tuple(new.shape), new.dtype):
+      raise ValueError(
+        f'{name} is {old.dtype}{list(old.shape)}, this run wants '
+        f'{new.dtype}{list(new.shape)}; has the model or SCHEDULE changed?'
+      )
+
+
+def _verify(arrays: Mapping[str, Any], folder: epath.Path) -> None:
+  """Raises ValueError if values are not those that were saved."""
+  path = folder / 'fingerprints' / 'metadata'
+  if not path.exists():  # another program's checkpoint
+    return
+  expected = json.loads(path.read_text())
+  for name, value in fingerprints.of(arrays).items():
+    if expected.get(name) != value:
+      raise ValueError(f'the bytes of {name} are not those that were saved')
+
+
+def _short(error: Exception) -> str:
+  return ' '.join(str(error).split())[:300]
 
 
 def find(path: str) -> epath.Path:
@@ -114,7 +203,7 @@ def find(path: str) -> epath.Path:
   Raises:
     FileNotFoundError: If there is no finished checkpoint.
   """
-  folder = epath.Path(path)
+  folder = epath.Path(_absolute(path))
   if folder.name == 'state' and folder.exists():
     return folder
   if (folder / 'state').exists():
@@ -146,17 +235,22 @@ def load_params(path: str) -> dict[str, Any]:
   folder = find(path)
   try:
     with ocp.PyTreeCheckpointer() as reader:
-      tree = reader.metadata(folder).item_metadata.tree
+      # No optimizer state is read.
+      item = trees.unflatten({
+        name: leaf for name, leaf in _metadata(folder).items()
+        if name.startswith('target/')
+      })
       args = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
       )
-      saved = reader.restore(
-        folder, args=ocp.args.PyTreeRestore(item=tree, restore_args=args)
-      )
+      saved = reader.restore(folder, args=ocp.args.PyTreeRestore(
+        item=item, restore_args=args, partial_restore=True
+      ))
+    _verify(trees.flatten(saved), folder.parent)
   except Exception as error:
     raise ValueError(
       f'{folder}: the checkpoint is damaged or of another kind: '
-      f'{" ".join(str(error).split())[:300]}'
+      f'{_short(error)}'
     ) from error
   return saved['target']
 

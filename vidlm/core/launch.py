@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import copy
 import difflib
+import logging as py_logging
 import os
 import pathlib
 import re
@@ -229,10 +230,16 @@ def start_logging() -> None:
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold('info')
+  # Orbax reports every file it touches; its warnings are enough.
+  logging.get_absl_handler().addFilter(
+    lambda record: record.levelno > py_logging.INFO
+    or 'orbax' not in record.pathname
+  )
 
 
 def fail(error: Exception) -> 'SystemExit':
   """One clear line on standard error, exit status 2."""
-  line = ' '.join(str(error).split())
+  # gin appends where in the configuration a call came from.
+  line = ' '.join(str(error).split('In call to configurable')[0].split())
   print(f'error: {line}', file=sys.stderr)
   return SystemExit(2)

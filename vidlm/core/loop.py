@@ -1,6 +1,6 @@
 """The only training loop; both packages run it."""
 
-import queue
+import contextlib
 import signal
 import threading
 import time
@@ -16,6 +16,7 @@ from vidlm.core import (
   metrics,
   optim,
   partitioning,
+  prefetch,
   step,
   train_state,
   trees,
@@ -27,8 +28,13 @@ Feed = Callable[[int], Iterator[dict[str, np.ndarray]]]
 # same command goes on from it.
 PREEMPTED_EXIT_CODE = 143
 
+# Steps between two questions of all processes whether one got SIGTERM.
+_PREEMPTION_PERIOD = 10
+# Steps that may wait on the devices; each holds its batch there.
+_QUEUED_STEPS = 2
 
-class Preempted(Exception):  # noqa: N818 - not an error
+
+class Preempted(Exception):
   """SIGTERM came, and the checkpoint of the current step is saved."""
 
 
@@ -56,6 +62,10 @@ def train_loop(
   keep: int = 2,
   log_period: int = 50,
   peak_flops: float | None = None,
+  eval_fn: Callable[[train_state.TrainState], Mapping[str, float]] | None = (
+    None
+  ),
+  eval_period: int = 1000,
 ) -> train_state.TrainState:
   """Trains until `train_steps`, going on from MODEL_DIR's newest checkpoint.
 
@@ -78,6 +88,8 @@ def train_loop(
     keep: Checkpoints that stay.
     log_period: Steps between metrics.
     peak_flops: Of a device, for model FLOP utilisation.
+    eval_fn: Scores a state; every process calls it.
+    eval_period: Steps between evaluations; the last step is always scored.
 
   Returns:
     The final state.
@@ -102,12 +114,12 @@ def train_loop(
     )
   log = _Log(objective, tx, model_dir, int(state.step), train_steps,
              batch_size, peak_flops)
-  key = jax.device_put(jax.random.key(seed), partitioner.replicated)
+  key = step.make_key(seed, partitioner)
   try:
     with _SigtermFlag() as stop, partitioner.activate():
       return _run(
         built, tx, feed, partitioner, state, key, saver, log, stop,
-        train_steps, checkpoint_period, log_period,
+        train_steps, checkpoint_period, log_period, eval_fn, eval_period,
       )
   finally:
     log.close()
@@ -138,30 +150,43 @@ def _run(
   built: step.Step, tx: optim.Optimizer, feed: Feed, partitioner: Any,
   state: train_state.TrainState, key: Any, saver: checkpoints.Checkpoints,
   log: '_Log', stop: '_SigtermFlag', train_steps: int,
-  checkpoint_period: int, log_period: int,
+  checkpoint_period: int, log_period: int, eval_fn: Any, eval_period: int,
 ) -> train_state.TrainState:
   first = int(state.step)
   if first >= train_steps:
     return state
   finite = _FiniteCheck()
-  batches = prefetch(feed(first), partitioner.shard_batch)
-  for number in range(first, train_steps):
-    rates = tx.learning_rates(number)
-    state, scalars = built.function(state, next(batches), rates, key)
-    finite.add(number, scalars)
-    done = number + 1
-    last = done == train_steps
-    if done % log_period == 0 or last:
-      finite.check()
-      log.write(done, scalars, rates)
-    preempted = stop.agreed(done, log_period)
-    if done % checkpoint_period == 0 or last or preempted:
-      # Before the next batch is taken; and never a state that isn't finite.
-      finite.check()
-      saver.save(done, state)
-    if preempted and not last:
-      saver.wait()
-      raise Preempted(f'saved checkpoint_{done} after SIGTERM')
+  batches = prefetch.prefetch(feed(first), partitioner.shard_batch)
+  with contextlib.closing(batches):
+    for number in range(first, train_steps):
+      batch = next(batches, None)
+      if batch is None:
+        raise ValueError(
+          f'feed: no batch for step {number + 1} of {train_steps}; a feed has '
+          'no end, epochs are its own affair'
+        )
+      rates = tx.learning_rates(number)
+      state, scalars = built.function(state, batch, rates, key)
+      finite.add(number, scalars)
+      done = number + 1
+      last = done == train_steps
+      if number == first:
+        log.start_clock(done, scalars)
+      scores = {}
+      if eval_fn is not None and (done % eval_period == 0 or last):
+        finite.check()
+        scores = log.timed(eval_fn, state)
+      if done % log_period == 0 or last or scores:
+        finite.check()
+        log.write(done, scalars, rates, scores)
+      preempted = stop.agreed(done)
+      if done % checkpoint_period == 0 or last or preempted:
+        # Before the next batch is taken; and never a state that isn't finite.
+        finite.check()
+        saver.save(done, state)
+      if preempted and not last:
+        saver.wait()
+        raise Preempted(f'saved checkpoint_{done} after SIGTERM')
   return state
 
 
@@ -173,6 +198,8 @@ class _FiniteCheck:
 
   def add(self, number: int, scalars: Mapping[str, Any]) -> None:
     self._pending.append((number, scalars['loss'], scalars['grad_norm']))
+    if len(self._pending) > _QUEUED_STEPS:
+      jax.block_until_ready(self._pending[-1 - _QUEUED_STEPS][1])
 
   def check(self) -> None:
     for number, loss, norm in self._pending:
@@ -202,22 +229,41 @@ class _Log:
     self._peak = peak_flops
     self._last = (start, time.monotonic())
 
+  def start_clock(self, done: int, scalars: Mapping[str, Any]) -> None:
+    """Begins to measure after the first step, which was compiled."""
+    jax.block_until_ready(scalars['loss'])
+    self._last = (done, time.monotonic())
+    self._progress.start_clock(done)
+
+  def timed(self, eval_fn: Callable[[Any], Any], state: Any) -> dict[str, Any]:
+    """Evaluates; the time it takes is not counted as training."""
+    begun = time.monotonic()
+    scores = {f'eval/{k}': float(v) for k, v in eval_fn(state).items()}
+    before, then = self._last
+    self._last = (before, then + time.monotonic() - begun)
+    return scores
+
   def write(
-    self, done: int, scalars: Mapping[str, Any], rates: np.ndarray
+    self, done: int, scalars: Mapping[str, Any], rates: np.ndarray,
+    scores: Mapping[str, float],
   ) -> None:
-    values = {name: float(x) for name, x in scalars.items()}
+    values = {name: float(x) for name, x in scalars.items()} | dict(scores)
     before, then = self._last
     self._last = (done, time.monotonic())
-    rate = (done - before) / max(self._last[1] - then, 1e-9)  # steps a second
-    per_device = rate * self._flops / jax.device_count()
+    rate = None  # steps a second; the first step alone has none
+    if done > before:
+      rate = (done - before) / max(self._last[1] - then, 1e-9)
     values |= {
       **{f'lr/{name}': float(r)
          for name, r in zip(self._labels, rates, strict=True)},
-      'examples_per_second': rate * self._batch_size,
-      'model_flops_per_second': rate * self._flops,
     }
-    if self._peak:
-      values['mfu'] = per_device / self._peak
+    if rate is not None:
+      values |= {
+        'examples_per_second': rate * self._batch_size,
+        'model_flops_per_second': rate * self._flops,
+      }
+    if rate is not None and self._peak:
+      values['mfu'] = rate * self._flops / jax.device_count() / self._peak
     self._writer.write(done, values)
     self._progress.show(done, values)
 
@@ -241,54 +287,13 @@ class _SigtermFlag:
     if self._old is not None:
       signal.signal(signal.SIGTERM, self._old)
 
-  def agreed(self, done: int, period: int) -> bool:
-    """Whether to stop now; several processes ask each other every period."""
+  def agreed(self, done: int) -> bool:
+    """Whether to stop now; several processes ask each other now and then."""
     if jax.process_count() == 1:
       return self._set.is_set()
-    if done % period:
+    if done % _PREEMPTION_PERIOD:
       return False
     from jax.experimental import multihost_utils
 
     flags = multihost_utils.process_allgather(np.array(self._set.is_set()))
     return bool(np.any(flags))
-
-
-def prefetch(
-  batches: Iterator[Any], place: Callable[[Any], Any], size: int = 2
-) -> Iterator[Any]:
-  """Makes and places batches in a thread, `size` ahead.
-
-  Errors of the thread are raised where the batch is asked for.
-  """
-  ready: queue.Queue = queue.Queue(size)
-  over = threading.Event()
-
-  def put(item: Any) -> bool:
-    while not over.is_set():
-      try:
-        ready.put(item, timeout=0.1)
-        return True
-      except queue.Full:
-        continue
-    return False
-
-  def work() -> None:
-    try:
-      for batch in batches:
-        if not put((place(batch), None)):
-          return
-      put((None, StopIteration()))
-    except BaseException as error:
-      put((None, error))
-
-  threading.Thread(target=work, daemon=True).start()
-  try:
-    while True:
-      batch, error = ready.get()
-      if isinstance(error, StopIteration):
-        return
-      if error is not None:
-        raise error
-      yield batch
-  finally:
-    over.set()

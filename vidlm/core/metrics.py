@@ -1,6 +1,7 @@
 """Figures of a run: JSON lines, TensorBoard, and lines for whoever watches."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -31,14 +32,18 @@ class MetricsWriter:
     _keep_until(path, start_step)
     self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
     self._board = tensorboardX.SummaryWriter(
-      model_dir, purge_step=start_step, write_to_disk=True
+      model_dir, purge_step=start_step + 1, write_to_disk=True
     )
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Writes one line for `step`."""
+    """Writes one line for `step`; NaN and infinity as null."""
     if self._file is None:
       return
-    self._file.write(json.dumps({'step': step, **scalars}) + '\n')
+    line = {
+      name: value if math.isfinite(value) else None
+      for name, value in scalars.items()
+    }
+    self._file.write(json.dumps({'step': step, **line}) + '\n')
     self._file.flush()
     for name, value in scalars.items():
       self._board.add_scalar(name, value, step)
@@ -57,12 +62,14 @@ def _keep_until(path: str, step: int) -> None:
   with open(path, encoding='utf-8') as file:
     for line in file:
       try:
-        if json.loads(line)['step'] <= step:
+        if line.endswith('\n') and json.loads(line)['step'] <= step:
           kept.append(line)
-      except (json.JSONDecodeError, KeyError):
+      except (json.JSONDecodeError, KeyError, TypeError):
         continue  # a line cut short by a kill
   with open(f'{path}.partial', 'w', encoding='utf-8') as file:
     file.writelines(kept)
+    file.flush()
+    os.fsync(file.fileno())
   os.replace(f'{path}.partial', path)
 
 
@@ -74,18 +81,23 @@ class Progress:
     self._stream = stream or sys.stderr
     self._first = (start, time.monotonic())
 
+  def start_clock(self, step: int) -> None:
+    """Measures the rate from here on, after compilation."""
+    self._first = (step, time.monotonic())
+
   def show(self, step: int, scalars: Mapping[str, float]) -> None:
     """Prints a line; on a terminal the line is written over."""
     if jax.process_index() != 0:
       return
     start, begun = self._first
-    rate = (step - start) / max(time.monotonic() - begun, 1e-9)
-    left = (self._total - step) / max(rate, 1e-9)
-    text = (
-      f'{self._name}: step {step}/{self._total}  loss {scalars["loss"]:.4f}  '
-      f'{scalars["examples_per_second"]:.1f} examples/s  '
-      f'{_clock(left)} left'
-    )
+    parts = [f'{self._name}: step {step}/{self._total}']
+    parts.append(f'loss {scalars["loss"]:.4f}')
+    if 'examples_per_second' in scalars:
+      parts.append(f'{scalars["examples_per_second"]:.1f} examples/s')
+    if step > start:
+      rate = (step - start) / max(time.monotonic() - begun, 1e-9)
+      parts.append(f'{_clock((self._total - step) / rate)} left')
+    text = '  '.join(parts)
     if self._stream.isatty():
       end = '\n' if step == self._total else ''
       self._stream.write(f'\r\x1b[K{text}{end}')

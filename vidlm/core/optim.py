@@ -113,7 +113,7 @@ class Optimizer:
       Updates, the new state, and {'grad_norm', 'update_norm'} of the trained
       part; `grad_norm` is taken before clipping.
     """
-    norm = optax.global_norm(grads)
+    norm = _norm(grads)
     if self.grad_clip_norm is not None:
       scale = jnp.minimum(1.0, self.grad_clip_norm / jnp.maximum(norm, 1e-16))
       grads = {name: g * scale.astype(g.dtype) for name, g in grads.items()}
@@ -125,7 +125,7 @@ class Optimizer:
         u = u + decay * params[name]
       rate = learning_rates[self.group_of[i]] * self.lr_mults[i]
       updates[name] = (-rate * u).astype(params[name].dtype)
-    norms = {'grad_norm': norm, 'update_norm': optax.global_norm(updates)}
+    norms = {'grad_norm': norm, 'update_norm': _norm(updates)}
     return updates, opt_state, norms
 
 
@@ -194,6 +194,10 @@ def make(
     grad_clip_norm=grad_clip_norm,
     stacked=stacked,
   )
+
+
+def _norm(tree: Mapping[str, Array]) -> Float[Array, '']:
+  return jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in tree.values()))
 
 
 def _factors(

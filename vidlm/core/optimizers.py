@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import optax
 
 
+@runtime_checkable
 class OptimizerConfig(Protocol):
   """A frozen dataclass that builds a transformation of flat gradients."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -169,18 +170,38 @@ def initial_state(
     loaded: {name: array} of parameters to start from; may be empty.
   """
   abstract = abstract_state(objective, optimizer, partitioner, frozen_dtype)
-  shardings = jax.tree.map(lambda x: x.sharding, abstract)
-
-  def create(loaded):
-    fresh = trees.flatten(nn.unbox(objective.init(jax.random.key(seed))))
-    return train_state.create({**fresh, **loaded}, optimizer, frozen_dtype)
-
   placed = {
     name: _place(value, abstract, name) for name, value in loaded.items()
   }
-  # Not under `activate`: flax would constrain kernels while they are still
-  # of another rank.
-  return jax.jit(create, out_shardings=shardings)(placed)
+  create = _initializer(objective, optimizer.static, partitioner, frozen_dtype)
+  with partitioner.activate():
+    return create(make_key(seed, partitioner), placed)
+
+
+def make_key(seed: int, partitioner: partitioning.Partitioner) -> Array:
+  """A random key on all devices; device_put can't reach other processes'."""
+  return _key_maker(partitioner.replicated)(np.uint32(seed))
+
+
+@functools.lru_cache(maxsize=16)
+def _key_maker(sharding: jax.sharding.NamedSharding) -> Any:
+  return jax.jit(jax.random.key, out_shardings=sharding)
+
+
+@functools.lru_cache(maxsize=16)
+def _initializer(
+  objective: Any, optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner, frozen_dtype: str,
+) -> Any:
+  """(key, {name: loaded array}) -> state; one compilation for equal runs."""
+  abstract = abstract_state(objective, optimizer, partitioner, frozen_dtype)
+  shardings = jax.tree.map(lambda x: x.sharding, abstract)
+
+  def create(key, loaded):
+    fresh = trees.flatten(nn.unbox(objective.init(key)))
+    return train_state.create({**fresh, **loaded}, optimizer, frozen_dtype)
+
+  return jax.jit(create, out_shardings=shardings)
 
 
 def _place(value: Any, abstract: train_state.TrainState, name: str) -> Array:

@@ -6,7 +6,6 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from vidlm.core import optim, trees
 
@@ -14,16 +13,18 @@ from vidlm.core import optim, trees
 class TrainState(flax.struct.PyTreeNode):
   """Parameters in two flat dicts, and optimizer state of the trained ones.
 
+  Its leaves are arrays, or what stands for them: shapes, shardings.
+
   Attributes:
-    step: Updates done so far.
+    step: Updates done so far, int32.
     trained: {name: float32 master copy}.
     frozen: {name: value in the frozen dtype}; no gradient, no state.
     opt_state: Of the trained leaves.
   """
 
-  step: Int[Array, '']
-  trained: dict[str, Array]
-  frozen: dict[str, Array]
+  step: Any
+  trained: dict[str, Any]
+  frozen: dict[str, Any]
   opt_state: Any
 
   @property

@@ -129,7 +129,7 @@ def read_captions(
     allow_unfinished: Read what is there, without a manifest too.
 
   Returns:
-    A table with the columns of `caption_file.SCHEMA`, clips in the inputs' order.
+    A table of `caption_file.SCHEMA`, clips in the order of the inputs.
 
   Raises:
     FileNotFoundError: If the set isn't finished, or a file is missing.

@@ -36,7 +36,8 @@ def boundaries(
   Args:
     path: A local file.
     how: 'whole'; 'fixed:4s', the last clip being what is left; or 'scenes',
-      with PySceneDetect's content detector at its defaults.
+      with PySceneDetect's adaptive detector, which joins what is shorter than
+      half a second.
     limits: What the file may cost; scenes need every frame decoded.
 
   Returns:
@@ -64,11 +65,14 @@ def _scenes(path: str, limits: video.Limits) -> tuple[float, ...]:
   import scenedetect
 
   cv2.setNumThreads(1)
-  detector = scenedetect.ContentDetector()
   times: list[float] = []
   cuts: list[Any] = []
   with video.open_video(path, limits) as (container, stream):
     fps = float(stream.average_rate or 25)
+    # The default counts frames, 15 of them, whatever they last.
+    detector = scenedetect.AdaptiveDetector(
+      min_scene_len=max(1, round(_SHORTEST_SCENE * fps))
+    )
     reader = frames_lib.FrameReader(container, stream, limits)
     for time, frame in reader.all_frames():
       image = _small(frame)

@@ -1,8 +1,9 @@
 """One decoding process: limits itself, then serves clips over a pipe.
 
-A request is a line of JSON on stdin. A response is a line of JSON on stdout
-followed by the JPEG bytes it announces. Nothing is unpickled on either side,
-so a worker that a hostile video has taken over can't run code in its parent.
+It says when it is ready. A request is a line of JSON on stdin. A response is a
+line of JSON on stdout followed by the JPEG bytes it announces. Nothing is
+unpickled on either side, so a worker that a hostile video has taken over can't
+run code in its parent.
 
 Only PyAV, numpy and Pillow are imported, so a worker starts in a quarter of a
 second and small.
@@ -166,6 +167,8 @@ def serve(
   out = os.fdopen(os.dup(1), 'wb')
   os.dup2(2, 1)
   limit_memory(memory)
+  out.write(b'ready\n')
+  out.flush()
   for line in sys.stdin.buffer:
     _limit_cpu(cpu_seconds)
     write_result(decode(decode_task(line)), out)

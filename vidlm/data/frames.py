@@ -31,6 +31,9 @@ REASONS = {
 }
 
 
+_FILE_ERRORS = (av.FFmpegError, OSError, UnicodeError)
+
+
 class DecodeError(Exception):
   """A clip could not be decoded.
 
@@ -75,8 +78,12 @@ def check_size(width: int, height: int, limits: Limits) -> None:
 
 
 @contextlib.contextmanager
-def reasons(code: str, where: str) -> Iterator[None]:
-  """Turns libav's errors into a DecodeError of this code, and says where."""
+def reasons(
+  code: str,
+  where: str,
+  kinds: tuple[type[Exception], ...] = _FILE_ERRORS,
+) -> Iterator[None]:
+  """Turns errors into a DecodeError of this code, and says where."""
   try:
     yield
   except DecodeError as error:
@@ -85,7 +92,7 @@ def reasons(code: str, where: str) -> Iterator[None]:
     raise DecodeError(error.code, f'{where}: {error.message}') from None
   except MemoryError:
     raise DecodeError('out_of_memory', f'{where}: out of memory') from None
-  except (av.FFmpegError, OSError, UnicodeError) as error:
+  except kinds as error:
     raise DecodeError(code, f'{where}: {error}') from None
 
 

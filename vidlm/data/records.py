@@ -11,18 +11,19 @@ from vidlm.data import clip_schema
 
 
 @functools.lru_cache(maxsize=1)
-def _features() -> Any:
-  return clip_schema.features()
+def _parser() -> Any:
+  """Parses frames only, without TensorFlow and without decoding them."""
+  from tensorflow_datasets.core import example_parser
+
+  features = clip_schema.features()
+  return example_parser.ExampleParserNp(
+    {'frames': features.get_serialized_info()['frames']}
+  )
 
 
 def encoded_frames(record: bytes) -> list[bytes]:
   """The JPEG frames of a serialized clip record."""
-  import tensorflow_datasets as tfds
-
-  example = _features().deserialize_example_np(
-    record, decoders={'frames': tfds.decode.SkipDecoding()}
-  )
-  return list(example['frames'])
+  return list(_parser().parse_example(record)['frames'])
 
 
 def decode_frames(record: bytes) -> UInt8[np.ndarray, 'n H W 3']:

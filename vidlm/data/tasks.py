@@ -8,10 +8,10 @@ preprocessors are seqio's. seqio and TensorFlow are imported only there.
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from vidlm.data import source as source_lib
-from vidlm.data.vocabulary import Vocabulary
 
 CAPTION_PROMPT = 'Generate the alt-text:'  # paper, section 4.2
 QUESTION_PROMPT = 'Answer in en: {question}'  # paper, section 5.4
@@ -23,7 +23,8 @@ class ClipTask:
 
   Attributes:
     name: In seqio's registry.
-    vocabulary: Of inputs and targets.
+    vocabulary: Of inputs and targets; has `.seqio` (`data.vocabulary`, or
+      `dualenc.data` for CLIP's).
     data_dir: Folder that holds clip sets; joined with the paths below.
     clips: Clip set; empty for text without clips.
     split: Its split.
@@ -38,14 +39,14 @@ class ClipTask:
   """
 
   name: str
-  vocabulary: Vocabulary
+  vocabulary: Any
   data_dir: str = ''
   clips: str = ''
   split: str = 'train'
   kind: str = 'caption'
   texts: str = ''
   prompt: str = ''
-  kinds: tuple[str, ...] = ()
+  kinds: Sequence[str] = ()
   limit: int | None = None
 
   def examples(self) -> source_lib.ExampleTable:
@@ -81,7 +82,7 @@ class ClipMixture:
   """
 
   name: str
-  tasks: tuple[tuple[ClipTask, float], ...]
+  tasks: Sequence[Sequence[Any]]
 
   def __post_init__(self) -> None:
     # gin hands lists over; hashing needs tuples.
@@ -153,7 +154,7 @@ def _map(dataset: Any, fn: Any) -> Any:
   return dataset.map(fn, num_parallel_calls=2, deterministic=True)
 
 
-def _output_features(vocabulary: Vocabulary) -> dict[str, Any]:
+def _output_features(vocabulary: Any) -> dict[str, Any]:
   import seqio
   import tensorflow as tf
 

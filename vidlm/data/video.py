@@ -229,7 +229,8 @@ def open_video(path: str, limits: Limits) -> Iterator[tuple[Any, Any]]:
       metadata_errors='replace',
     )
   try:
-    with frames_lib.reasons('corrupt', path):
+    # Only libav's errors: what else the caller does is not the file's fault.
+    with frames_lib.reasons('corrupt', path, (av.FFmpegError,)):
       stream = _video_stream(container, limits)
       stream.codec_context.thread_count = 1
       yield container, stream

@@ -22,6 +22,7 @@ from vidlm.data import decode_worker
 DecodeTask = decode_worker.DecodeTask
 DecodeResult = decode_worker.DecodeResult
 
+_STARTING = 300.0  # seconds
 _MAX_HEADER = 1 << 20
 _MAX_RESPONSE = 1 << 30
 
@@ -186,6 +187,7 @@ class _Worker:
 
   def __init__(self, command: Sequence[str], limits: WorkerLimits):
     self.tasks = 0
+    self._memory = limits.memory
     root = str(pathlib.Path(__file__).resolve().parents[2])
     paths = [root, os.environ.get('PYTHONPATH', '')]
     environment = {
@@ -224,10 +226,13 @@ class _Worker:
 
     Raises:
       _WorkerDied: If the process died, hung or answered nonsense.
+      RuntimeError: If it could not even start.
     """
-    deadline = time.monotonic() + timeout
-    self.tasks += 1
     try:
+      if not self.tasks:
+        self._await_start()
+      self.tasks += 1
+      deadline = time.monotonic() + timeout
       self._process.stdin.write(decode_worker.encode_task(task))
       header = json.loads(self._read_line(deadline))
       sizes = header['frames']
@@ -241,6 +246,16 @@ class _Worker:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
       raise _WorkerDied(
         'killed', f'worker answered nonsense: {error}'
+      ) from None
+
+  def _await_start(self) -> None:
+    """Waits until the process is ready: its start is not its clip's fault."""
+    try:
+      self._read_line(time.monotonic() + _STARTING)
+    except EOFError:
+      raise RuntimeError(
+        f'a decoding worker could not start: {self._post_mortem()}; is '
+        f'WorkerLimits.memory={self._memory} too small?'
       ) from None
 
   def _post_mortem(self) -> _WorkerDied:

@@ -59,7 +59,7 @@ class MiniatureConfig:
     side: Pixels across; even.
     seconds: Length of a clip.
     video_fps: Frames per second of the mp4 files.
-    crf: x264's constant rate factor.
+    qp: H.264 quantiser; lower is better.
     pixel_format: Of the mp4 files.
     two_bodies: Share of clips, and of stills, with two bodies.
     image_text: Captioned stills (the paper's WebLI).
@@ -83,7 +83,7 @@ class MiniatureConfig:
   side: int = 32
   seconds: float = 4.0
   video_fps: int = 8
-  crf: int = 12
+  qp: int = 14
   pixel_format: str = 'yuv444p'
   two_bodies: float = 0.25
   image_text: int = 6000

@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from vidlm.instruct.client import Completion
+from vidlm.instruct.client import Completion, EndpointError
 from vidlm.miniature import grammar, questions
 from vidlm.miniature.grammar import Mention
 
@@ -20,10 +20,14 @@ MODEL_NAME = 'grammar-miniature (no language model)'
 _SLOT = re.compile(r'\(3\)\s*Captions:(.*?)Generated QA:', re.DOTALL)
 # What a motion leaves behind: (question, clause of the answer).
 _TRACES = {
-  'moves left': ('why is the {} further left in the end?',
-                 'it is further left in the end'),
-  'moves right': ('why is the {} further right in the end?',
-                  'it is further right in the end'),
+  'moves left': (
+    'why is the {} further left in the end?',
+    'it is further left in the end',
+  ),
+  'moves right': (
+    'why is the {} further right in the end?',
+    'it is further right in the end',
+  ),
   'moves up': ('why is the {} higher in the end?', 'it is higher in the end'),
   'moves down': ('why is the {} lower in the end?', 'it is lower in the end'),
   'swings': ('why is the {} seen on both sides?', 'it is seen on both sides'),
@@ -32,14 +36,22 @@ _TRACES = {
   'appears': ('why is the {} not there at first?', 'it is not there at first'),
   'disappears': ('why is the {} gone in the end?', 'it is gone in the end'),
   'flashes': ('why is the {} gone at times?', 'it is gone at times'),
-  'stops moving': ('why is the {} at rest in the end?',
-                   'it is at rest in the end'),
-  'starts moving': ('why is the {} at rest at first?',
-                    'it is at rest at first'),
-  'falls': ('why is the {} at the bottom in the end?',
-            'it is at the bottom in the end'),
-  'bounces': ('why is the {} now up and now down?',
-              'it is now up and now down'),
+  'stops moving': (
+    'why is the {} at rest in the end?',
+    'it is at rest in the end',
+  ),
+  'starts moving': (
+    'why is the {} at rest at first?',
+    'it is at rest at first',
+  ),
+  'falls': (
+    'why is the {} at the bottom in the end?',
+    'it is at the bottom in the end',
+  ),
+  'bounces': (
+    'why is the {} now up and now down?',
+    'it is now up and now down',
+  ),
 }
 
 
@@ -65,13 +77,14 @@ class GrammarCompleter:
       'Question: ...' and 'Answer: ...' on two lines.
 
     Raises:
-      ValueError: If the prompt has no slot (3).
+      EndpointError: The prompt has no slot (3).
     """
     slot = _SLOT.search(prompt)
     if slot is None:
-      raise ValueError(
+      raise EndpointError(
         'GrammarCompleter: the prompt lacks "(3) Captions: ... Generated QA:"'
-        '; it knows the templates of vidlm/instruct/prompts only'
+        '; it knows the templates of vidlm/instruct/prompts only',
+        fatal=True,
       )
     digest = hashlib.sha256(prompt.encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], 'big'))
@@ -87,12 +100,16 @@ class GrammarCompleter:
     kind = int(rng.integers(5))
     if kind == 0:  # out of tokens before the answer
       return Completion(text[: text.index('Answer')], 'length', self.model)
-    return Completion((
-      f'{question} {answer}',
-      f'Question: {question}\nAnswer:',
-      f'Question: {question}\nAnswer: the caption does not say.',
-      f'sure, here is a question about the video. {question}',
-    )[kind - 1], 'stop', self.model)
+    return Completion(
+      (
+        f'{question} {answer}',
+        f'Question: {question}\nAnswer:',
+        f'Question: {question}\nAnswer: the caption does not say.',
+        f'sure, here is a question about the video. {question}',
+      )[kind - 1],
+      'stop',
+      self.model,
+    )
 
 
 def _question_answer(
@@ -130,8 +147,7 @@ def _temporal(
   if relation == 'collide':
     return (
       f'what does the {one.name} do after it comes near the {other.name}?',
-      f'the {one.name} collides with the {other.name}. then it is pushed '
-      'back.',
+      f'the {one.name} collides with the {other.name}. then it is pushed back.',
     )
   swapped = rng.random() < 0.5
   if swapped:

@@ -12,20 +12,43 @@ from vidlm.miniature.vocabulary import COLLIDES, COLOURS, MOTIONS, SHAPES
 from vidlm.miniature.world import Body
 
 _STEMS = {
-  'swing': 'swings', 'grow': 'grows', 'bigger': 'grows', 'larger': 'grows',
-  'shrink': 'shrinks', 'smaller': 'shrinks', 'appear': 'appears',
-  'shows': 'appears', 'disappear': 'disappears', 'vanish': 'disappears',
-  'flash': 'flashes', 'blink': 'flashes', 'stop': 'stops moving',
-  'sets': 'starts moving', 'fall': 'falls', 'fell': 'falls', 'drop': 'falls',
-  'bounc': 'bounces', 'hop': 'bounces', 'collid': COLLIDES, 'hit': COLLIDES,
-  'bump': COLLIDES, 'rise': 'moves up', 'rising': 'moves up',
+  'swing': 'swings',
+  'grow': 'grows',
+  'bigger': 'grows',
+  'larger': 'grows',
+  'shrink': 'shrinks',
+  'smaller': 'shrinks',
+  'appear': 'appears',
+  'shows': 'appears',
+  'disappear': 'disappears',
+  'vanish': 'disappears',
+  'flash': 'flashes',
+  'blink': 'flashes',
+  'stop': 'stops moving',
+  'sets': 'starts moving',
+  'fall': 'falls',
+  'fell': 'falls',
+  'drop': 'falls',
+  'bounc': 'bounces',
+  'hop': 'bounces',
+  'collid': COLLIDES,
+  'hit': COLLIDES,
+  'bump': COLLIDES,
+  'rise': 'moves up',
+  'rising': 'moves up',
   'sink': 'moves down',
 }
 _MOVE = re.compile(r'(mov(e|es|ed|ing)|go|goes|going|slid(e|es|ing))$')
 _START = re.compile(r'start(s|ed|ing)?$')
 _WAYS = {
-  'left': 'left', 'right': 'right', 'up': 'up', 'down': 'down',
-  'upwards': 'up', 'downwards': 'down', 'top': 'up', 'bottom': 'down',
+  'left': 'left',
+  'right': 'right',
+  'up': 'up',
+  'down': 'down',
+  'upwards': 'up',
+  'downwards': 'down',
+  'top': 'up',
+  'bottom': 'down',
 }
 _PLACES = ('at', 'in', 'on', 'from')  # "from the left" is no direction
 _CLAUSE_END = ('then', 'while', 'until', 'after', 'before', *SHAPES)
@@ -46,8 +69,10 @@ class Mention:
 
 
 def caption(
-  bodies: Sequence[Body | Mention], relation: str,
-  phrases: Sequence[str] | None = None, names: Sequence[str] | None = None,
+  bodies: Sequence[Body | Mention],
+  relation: str,
+  phrases: Sequence[str] | None = None,
+  names: Sequence[str] | None = None,
 ) -> str:
   """The plain caption, such as 'a red bar moves right while a ... grows'.
 
@@ -172,7 +197,7 @@ class CaptionShares:
 
 
 def caption_shares(
-  pairs: Iterable[tuple[str, Sequence[Body | Mention]]]
+  pairs: Iterable[tuple[str, Sequence[Body | Mention]]],
 ) -> CaptionShares:
   """Measures captions against what the simulator knows.
 
@@ -194,7 +219,9 @@ def caption_shares(
     there += len(both)
     moved += sum(mentions[key].motion == wanted[key] for key in both)
   return CaptionShares(
-    named / max(bodies, 1), moved / max(bodies, 1), there / max(said, 1),
+    named / max(bodies, 1),
+    moved / max(bodies, 1),
+    there / max(said, 1),
     captions,
   )
 

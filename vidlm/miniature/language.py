@@ -4,6 +4,8 @@ UL2 knows what "left, then in the middle, then right" amounts to; a language
 model that is trained on the miniature alone has to be told.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -35,7 +37,8 @@ def story(scene: Scene, steps: int = 8, by_frame: bool = False) -> str:
   words = []
   for t in range(steps):
     seen = [
-      f'{body.name} {told[i][t]}' for i, body in enumerate(scene.bodies)
+      f'{body.name} {told[i][t]}'
+      for i, body in enumerate(scene.bodies)
       if tracks[t, i, 3]
     ]
     words += seen or ['nothing']
@@ -47,7 +50,7 @@ def _told(track: Float[np.ndarray, 'f 4']) -> list[str]:
   ways = np.ptp(track[:, :2], axis=0)
   axis = int(np.argmax(ways))
   if np.ptp(track[:, 2]) > 2:
-    words = [texts.size_name(width) or 'medium' for width in track[:, 2]]
+    words = _thirds(track[:, 2], ('small', 'medium', 'big'))
   elif ways[axis] > 2:
     words = _along(track[:, axis], axis)
   else:
@@ -58,16 +61,21 @@ def _told(track: Float[np.ndarray, 'f 4']) -> list[str]:
   ]
 
 
+def _thirds(values: Float[np.ndarray, ' f'], names: Sequence[str]) -> list[str]:
+  """Which third of their own range each value is in."""
+  third = np.ptp(values) / 3
+  low, high = values.min() + third, values.max() - third
+  return [names[0 if v < low else 2 if v > high else 1] for v in values]
+
+
 def _along(centres: Float[np.ndarray, ' f'], axis: int) -> list[str]:
   """Thirds of the picture or, for a short way, of the way itself."""
+  first, last = (('left', 'right'), ('top', 'bottom'))[axis]
+  names = (first, 'middle', last)
   low, high = SIDE * 0.4, SIDE * 0.6
   if centres.min() > low or centres.max() < high:
-    third = np.ptp(centres) / 3
-    low, high = centres.min() + third, centres.max() - third
-  first, last = (('left', 'right'), ('top', 'bottom'))[axis]
-  return [
-    first if c < low else last if c > high else 'middle' for c in centres
-  ]
+    return _thirds(centres, names)
+  return [names[0 if c < low else 2 if c > high else 1] for c in centres]
 
 
 def text_example(
@@ -94,13 +102,21 @@ def text_example(
   if kind == 'question':
     asked = questions.ask(rng, scene.bodies, scene.relation)
     item = asked[int(rng.integers(len(asked)))]
-    context = told if rng.random() < 0.5 else texts.reworded_caption(
-      rng, scene, synonym=0.3, place=0.1
+    context = (
+      told
+      if rng.random() < 0.5
+      else texts.reworded_caption(rng, scene, synonym=0.3, place=0.1)
     )
     prompt = config.question_prompt.format(question=item.question)
-    return {'kind': kind, 'inputs': f'{context} {prompt}',
-            'targets': item.answer}
+    return {
+      'kind': kind,
+      'inputs': f'{context} {prompt}',
+      'targets': item.answer,
+    }
   words = texts.narrative(rng, scene).split()
   cut = int(rng.integers(2, max(3, len(words) - 2)))
-  return {'kind': kind, 'inputs': ' '.join(words[:cut]),
-          'targets': ' '.join(words[cut:])}
+  return {
+    'kind': kind,
+    'inputs': ' '.join(words[:cut]),
+    'targets': ' '.join(words[cut:]),
+  }

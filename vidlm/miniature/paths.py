@@ -58,8 +58,12 @@ def _still(
 
 
 def _travel(
-  rng: np.random.Generator, times: np.ndarray, lane: Lane, axis: int,
-  length: Window, progress: np.ndarray,
+  rng: np.random.Generator,
+  times: np.ndarray,
+  lane: Lane,
+  axis: int,
+  length: Window,
+  progress: np.ndarray,
 ) -> np.ndarray:
   """A straight way along `axis`, centred anywhere the lane allows."""
   width = rng.uniform(*lane.widths)
@@ -144,8 +148,12 @@ def _bounces(rng, times, lane, window, shape):
   width = track[0, 2]
   top = lane.bounds(width)[1, 0] + rng.uniform(1, 7)
   track[:, 1] = physics.drop(
-    times, top, _height(shape, width), gravity=rng.uniform(34, 44),
-    elasticity=1.0, speed=rng.uniform(-6, 6),
+    times,
+    top,
+    _height(shape, width),
+    gravity=rng.uniform(34, 44),
+    elasticity=1.0,
+    speed=rng.uniform(-6, 6),
   )
   return (0.0, times[-1]), track
 

@@ -16,8 +16,10 @@ def _space(gravity: float = 0.0) -> pymunk.Space:
   space.gravity = (0.0, gravity)
   far = SIDE + _REACH
   for a, b in (
-    ((-_REACH, SIDE), (far, SIDE)), ((-_REACH, 0), (far, 0)),
-    ((0, -_REACH), (0, far)), ((SIDE, -_REACH), (SIDE, far)),
+    ((-_REACH, SIDE), (far, SIDE)),
+    ((-_REACH, 0), (far, 0)),
+    ((0, -_REACH), (0, far)),
+    ((SIDE, -_REACH), (SIDE, far)),
   ):
     wall = pymunk.Segment(space.static_body, a, b, 0.0)
     wall.elasticity = 1.0
@@ -27,7 +29,10 @@ def _space(gravity: float = 0.0) -> pymunk.Space:
 
 
 def _add(
-  space: pymunk.Space, centre: np.ndarray, width: float, shape: str,
+  space: pymunk.Space,
+  centre: np.ndarray,
+  width: float,
+  shape: str,
   elasticity: float,
 ) -> pymunk.Body:
   """A body that doesn't turn: an endless moment of inertia."""
@@ -45,8 +50,14 @@ def _add(
 
 
 def drop(
-  times: Float[np.ndarray, ' F'], y: float, height: float, *, gravity: float,
-  start: float = 0.0, speed: float = 0.0, elasticity: float = 0.0,
+  times: Float[np.ndarray, ' F'],
+  y: float,
+  height: float,
+  *,
+  gravity: float,
+  start: float = 0.0,
+  speed: float = 0.0,
+  elasticity: float = 0.0,
 ) -> Float[np.ndarray, ' F']:
   """Height of a body let go at `start` above the floor.
 
@@ -76,8 +87,10 @@ def drop(
 
 
 def collide(
-  times: Float[np.ndarray, ' F'], places: Float[np.ndarray, 'n 2'],
-  speeds: Float[np.ndarray, ' n'], widths: Float[np.ndarray, ' n'],
+  times: Float[np.ndarray, ' F'],
+  places: Float[np.ndarray, 'n 2'],
+  speeds: Float[np.ndarray, ' n'],
+  widths: Float[np.ndarray, ' n'],
   shapes: list[str],
 ) -> tuple[Float[np.ndarray, 'F n 2'], tuple[float, ...]]:
   """Bodies that slide sideways and push each other without loss.

@@ -49,6 +49,7 @@ def prepare_miniature(
       [_in_split(entry, split) for entry in entries],
       os.path.join(output, corpus), name=corpus, size=None, quality=95,
       workers=workers, description=f'Miniature, seed {seed}: {corpus}.',
+      overwrite=True,  # drawn again means read again; else this does nothing
     )
   stills = os.path.join(output, 'image_text')
   if 'train' not in clip_schema.splits(stills):

@@ -46,28 +46,31 @@ def ask(
   questions = [
     Question('colour', f'what colour is the {body.shape}', body.colour),
     Question('shape', f'what shape is {body.colour}', body.shape),
-    Question('count', 'how many shapes are there',
-             'two' if len(bodies) == 2 else 'one'),
+    Question(
+      'count', 'how many shapes are there', 'two' if len(bodies) == 2 else 'one'
+    ),
     Question('motion', f'what does the {body.name} do', body.motion),
     _yes_no(rng, body),
   ]
   if motion.phrase.startswith('moves'):
-    questions.append(Question(
-      'way', f'which way does the {body.name} move', motion.base.split()[1]
-    ))
+    questions.append(
+      Question(
+        'way', f'which way does the {body.name} move', motion.base.split()[1]
+      )
+    )
   if motion.reverse:
     pair = [motion.base, MOTIONS[motion.reverse].base]
     one, other = (str(base) for base in rng.permutation(pair))
-    questions.append(Question(
-      'either', f'does the {body.name} {one} or {other}', motion.base
-    ))
+    questions.append(
+      Question('either', f'does the {body.name} {one} or {other}', motion.base)
+    )
   if relation == 'then':
     questions += _order(rng, bodies)
   if relation == 'collide' and len(bodies) == 2:
     partner = bodies[0] if body is bodies[1] else bodies[1]
-    questions.append(Question(
-      'partner', f'what collides with the {body.name}', partner.name
-    ))
+    questions.append(
+      Question('partner', f'what collides with the {body.name}', partner.name)
+    )
   return questions
 
 
@@ -88,12 +91,14 @@ def _order(rng: np.random.Generator, bodies: Bodies) -> list[Question]:
   either = [first.name, second.name]
   one, other = (str(name) for name in rng.permutation(either))
   after = Question(
-    'order', f'what does the {second.name} do after the {first.name} '
-    f'{first.motion}', second.motion,
+    'order',
+    f'what does the {second.name} do after the {first.name} {first.motion}',
+    second.motion,
   )
   before = Question(
-    'order', f'what does the {first.name} do before the {second.name} '
-    f'{second.motion}', first.motion,
+    'order',
+    f'what does the {first.name} do before the {second.name} {second.motion}',
+    first.motion,
   )
   return [
     Question('first', f'what is first the {one} or the {other}', first.name),

@@ -14,15 +14,22 @@ from vidlm.miniature.world import Body, Scene
 _FILLERS = ('um', 'there is', 'we see', 'now')
 _FUNCTION_WORDS = ('a', 'an', 'the', 'and', 'while', 'at', 'is')
 _IRRELEVANT = (
-  'stock footage hd', 'free video background', 'image may contain shapes',
-  'abstract background video', 'free stock video',
+  'stock footage hd',
+  'free video background',
+  'image may contain shapes',
+  'abstract background video',
+  'free stock video',
 )
 _ALT_TEXTS = (
-  'stock footage of {}', '{} on background', 'image may contain {}',
-  '{} video', 'free hd video of {}',
+  'stock footage of {}',
+  '{} on background',
+  'image may contain {}',
+  '{} video',
+  'free hd video of {}',
 )
 _GROUNDS = (
-  'in the background there is a {} wall', 'all is on a {} background',
+  'in the background there is a {} wall',
+  'all is on a {} background',
 )
 _DETAILS = {
   'swings': 'swings from side to side',
@@ -56,8 +63,10 @@ def _at(place: str) -> str:
 
 
 def still_caption(
-  rng: np.random.Generator, bodies: Sequence[Body],
-  states: Float[np.ndarray, 'n 4'], background: str,
+  rng: np.random.Generator,
+  bodies: Sequence[Body],
+  states: Float[np.ndarray, 'n 4'],
+  background: str,
 ) -> str:
   """Alt-text of a picture: bodies, sizes and places; nothing moves.
 
@@ -123,9 +132,7 @@ def short_caption(
   rng: np.random.Generator, scene: Scene, noise: ShortCaptionNoise
 ) -> str:
   """A short spoken caption as a recogniser writes it down (S-MiT)."""
-  text = reworded_caption(
-    rng, scene, synonym=noise.synonym, place=noise.place
-  )
+  text = reworded_caption(rng, scene, synonym=noise.synonym, place=noise.place)
   words = []
   for word in text.split():
     # A body's place keeps its "the": "at left" would read as a direction.
@@ -133,8 +140,10 @@ def short_caption(
     draw = rng.random()
     if word in ('a', 'an') and draw < noise.article:
       word = str(rng.choice(['an', 'the']))
-    elif word in _FUNCTION_WORDS and not protected and (
-      draw > 1 - noise.dropped_word and word not in ('while', 'at')
+    elif (
+      word in _FUNCTION_WORDS
+      and not protected
+      and (draw > 1 - noise.dropped_word and word not in ('while', 'at'))
     ):
       continue
     words.append(word)

@@ -39,24 +39,42 @@ class Motion:
 
 
 _TABLE = (
-  Motion('moves left', 'move left', 'moving left',
-         ('goes left', 'slides left'), 'moves right'),
-  Motion('moves right', 'move right', 'moving right',
-         ('goes right', 'slides right'), 'moves left'),
-  Motion('moves up', 'move up', 'moving up', ('goes up', 'rises'),
-         'moves down'),
-  Motion('moves down', 'move down', 'moving down', ('goes down', 'sinks'),
-         'moves up'),
+  Motion(
+    'moves left',
+    'move left',
+    'moving left',
+    ('goes left', 'slides left'),
+    'moves right',
+  ),
+  Motion(
+    'moves right',
+    'move right',
+    'moving right',
+    ('goes right', 'slides right'),
+    'moves left',
+  ),
+  Motion(
+    'moves up', 'move up', 'moving up', ('goes up', 'rises'), 'moves down'
+  ),
+  Motion(
+    'moves down', 'move down', 'moving down', ('goes down', 'sinks'), 'moves up'
+  ),
   Motion('swings', 'swing', 'swinging', ('goes back and forth',)),
   Motion('grows', 'grow', 'growing', ('gets bigger',), 'shrinks'),
   Motion('shrinks', 'shrink', 'shrinking', ('gets smaller',), 'grows'),
   Motion('appears', 'appear', 'appearing', ('shows up',), 'disappears'),
   Motion('disappears', 'disappear', 'disappearing', ('vanishes',), 'appears'),
   Motion('flashes', 'flash', 'flashing', ('blinks',)),
-  Motion('stops moving', 'stop moving', 'stopping', ('comes to a stop',),
-         'starts moving'),
-  Motion('starts moving', 'start moving', 'starting', ('sets off',),
-         'stops moving'),
+  Motion(
+    'stops moving',
+    'stop moving',
+    'stopping',
+    ('comes to a stop',),
+    'starts moving',
+  ),
+  Motion(
+    'starts moving', 'start moving', 'starting', ('sets off',), 'stops moving'
+  ),
   Motion('falls', 'fall', 'falling', ('drops',)),
   Motion('bounces', 'bounce', 'bouncing', ('hops',)),
   Motion('collides', 'collide', 'colliding', ('hits', 'bumps into')),

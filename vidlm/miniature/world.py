@@ -147,7 +147,8 @@ def _sample_background(rng: np.random.Generator) -> Background:
 
 
 def sample_still(
-  rng: np.random.Generator, centres: Float[np.ndarray, 'n 2'],
+  rng: np.random.Generator,
+  centres: Float[np.ndarray, 'n 2'],
   widths: Float[np.ndarray, ' n'],
 ) -> Scene:
   """A scene of one frame: bodies of drawn looks at given places."""
@@ -187,8 +188,12 @@ def _two_lanes(
     for look, lane, window in zip(looks, lanes, windows, strict=True)
   ]
   return Scene(
-    tuple(body for body, _ in acts), relation, background,
-    np.stack([track for _, track in acts], axis=1), (), layout,
+    tuple(body for body, _ in acts),
+    relation,
+    background,
+    np.stack([track for _, track in acts], axis=1),
+    (),
+    layout,
   )
 
 
@@ -222,18 +227,26 @@ def _collision(
   for _ in range(_MAX_TRIES):
     widths = rng.uniform(10.5, 11.5, 2)
     row = rng.uniform(7, SIDE - 7)
-    places = np.array([
-      [widths[0] / 2 + rng.uniform(0.3, 1.0), row + rng.uniform(-1, 1)],
-      [SIDE - widths[1] / 2 - rng.uniform(0.3, 1.0), row + rng.uniform(-1, 1)],
-    ])
+    places = np.array(
+      [
+        [widths[0] / 2 + rng.uniform(0.3, 1.0), row + rng.uniform(-1, 1)],
+        [
+          SIDE - widths[1] / 2 - rng.uniform(0.3, 1.0),
+          row + rng.uniform(-1, 1),
+        ],
+      ]
+    )
     gap = places[1, 0] - places[0, 0] - widths.mean()
     closing = gap / (rng.uniform(0.4, 0.55) * times[-1])
-    share = rng.uniform(0, 1)
+    share = rng.uniform(0.25, 0.75)
     speeds = np.array([closing * share, -closing * (1 - share)])
     if rng.random() < 0.5:  # either body may come from either side
       places, widths, speeds = places[::-1], widths[::-1], speeds[::-1]
     centres, contacts = physics.collide(times, places, speeds, widths, shapes)
-    if len(contacts) == 1 and 0.3 < contacts[0] / times[-1] < 0.65:
+    apart = np.abs(centres[:, 0, 0] - centres[:, 1, 0])
+    # Walls throw bodies back too; they must not be near each other again.
+    clean = len(contacts) == 1 and apart[-1] > apart.min() + 3
+    if clean and 0.3 < contacts[0] / times[-1] < 0.65:
       rest = np.ones((len(times), 2, 2))
       rest[..., 0] = widths
       return np.concatenate([centres, rest], 2), contacts

@@ -210,6 +210,8 @@ class MultiHeadDotProductAttention(nn.Module):
       kernel_init=partitioning.with_logical_axes(
         nn.initializers.xavier_uniform(), ('heads', 'kv', 'embed')
       ),
-      bias_init=partitioning.with_logical_axes(nn.initializers.zeros, ('embed',)),
+      bias_init=partitioning.with_logical_axes(
+        nn.initializers.zeros, ('embed',)
+      ),
       name='out',
     )(x)

@@ -149,7 +149,9 @@ class ViT(nn.Module):
       x = out['logits'] = nn.Dense(
         self.num_classes,
         dtype=jnp.dtype(self.dtype),
-        kernel_init=partitioning.with_logical_axes(kernel_init, ('embed', None)),
+        kernel_init=partitioning.with_logical_axes(
+          kernel_init, ('embed', None)
+        ),
         bias_init=partitioning.with_logical_axes(
           nn.initializers.zeros, ('embed',)
         ),
@@ -170,7 +172,9 @@ class ViT(nn.Module):
       kernel_init=partitioning.with_logical_axes(
         nn.initializers.lecun_normal(), (None, None, None, 'embed')
       ),
-      bias_init=partitioning.with_logical_axes(nn.initializers.zeros, ('embed',)),
+      bias_init=partitioning.with_logical_axes(
+        nn.initializers.zeros, ('embed',)
+      ),
       name='embedding',
     )(images.astype(self.dtype))
     batch, height, width, channels = x.shape

@@ -1,0 +1,154 @@
+"""A two-tower toy to train in tests: img -> llm, two layers each.
+
+Also a program, so that a test can kill it: `python toy_training.py MODEL_DIR`.
+"""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidlm.core import loop, optim, partitioning
+
+TRACES = []  # One entry whenever a loss function is traced.
+BOTH = (('img/.*', optim.warmup_rsqrt(1e-2, 3)),
+        ('llm/.*', optim.constant(1e-2)))
+IMG = (('img/.*', optim.warmup_rsqrt(1e-2, 3)), ('llm/.*', None))
+LLM = (('img/.*', None), ('llm/.*', optim.constant(1e-2)))
+
+
+class Mlp(nn.Module):
+  """Two layers."""
+
+  hidden: int
+  out: int
+
+  @nn.compact
+  def __call__(self, x):
+    for i, (width, axes) in enumerate((
+      (self.hidden, ('embed', 'mlp')), (self.out, ('mlp', 'embed'))
+    )):
+      x = nn.Dense(
+        width,
+        kernel_init=nn.with_logical_partitioning(
+          nn.initializers.lecun_normal(), axes
+        ),
+        bias_init=nn.with_logical_partitioning(
+          nn.initializers.zeros, axes[1:]
+        ),
+        name=f'Dense_{i}',
+      )(x)
+      x = partitioning.constrain(nn.tanh(x), 'batch', axes[1])
+    return x
+
+
+class Toy(nn.Module):
+  """img and llm in a row."""
+
+  width: int = 32
+  hidden: int = 64
+
+  @nn.compact
+  def __call__(self, x):
+    x = Mlp(self.hidden, self.width, name='img')(x)
+    return Mlp(self.hidden, self.width, name='llm')(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyObjective:
+  """Squared error, with a little noise from the step's key."""
+
+  model: Toy = Toy()
+  explode_above: float = float('inf')
+
+  def init(self, rng):
+    return self.model.init(rng, jnp.zeros((1, self.model.width)))['params']
+
+  def loss_fn(self, params, batch, rng):
+    TRACES.append(self)
+    noise = 0.1 * jax.random.normal(rng, batch['x'].shape)
+    out = self.model.apply({'params': params}, batch['x'] + noise)
+    loss = jnp.mean(jnp.square(out - batch['y']))
+    loss = jnp.where(jnp.max(batch['x']) > self.explode_above, jnp.nan, loss)
+    return loss, {'mean': jnp.mean(out)}
+
+  def batch_shapes(self, batch_size):
+    shape = jax.ShapeDtypeStruct((batch_size, self.model.width), jnp.float32)
+    return {'x': shape, 'y': shape}
+
+  def flops_per_step(self, batch_size, is_trained):
+    del is_trained
+    return 24.0 * batch_size * self.model.width * self.model.hidden
+
+
+@dataclasses.dataclass
+class Feed:
+  """Batches as a function of the step; faults on demand."""
+
+  batch_size: int = 16
+  width: int = 32
+  fail_at: int | None = None
+  big_at: int | None = None
+  sigterm_at: int | None = None
+  pause: float = 0.0
+
+  def __call__(self, start_step):
+    step = start_step
+    while True:
+      if step == self.fail_at:
+        raise OSError('disk gone')
+      if step == self.sigterm_at:
+        os.kill(os.getpid(), signal.SIGTERM)
+      rng = np.random.default_rng((7, step))
+      x = rng.normal(size=(2, self.batch_size, self.width)).astype('float32')
+      if step == self.big_at:
+        x[0, 0, 0] = 1e4
+      time.sleep(self.pause)
+      yield {'x': x[0], 'y': np.tanh(x[1])}
+      step += 1
+
+
+def train(model_dir, **overrides):
+  """Runs the loop on the toy."""
+  arguments = dict(
+    objective=ToyObjective(), feed=Feed(), schedule=BOTH,
+    optimizer=optim.Adafactor(min_dim_size_to_factor=16),
+    partitioner=None, model_dir=str(model_dir), train_steps=8, batch_size=16,
+    checkpoint_period=3, log_period=1, keep=2,
+  ) | overrides
+  if arguments['partitioner'] is None:
+    mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+    arguments['partitioner'] = partitioning.Partitioner(mesh)
+  return loop.train_loop(**arguments)
+
+
+def main():
+  """Trains until done or killed."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument('model_dir')
+  parser.add_argument('--train_steps', type=int, default=40)
+  parser.add_argument('--pause', type=float, default=0.0)
+  parser.add_argument('--limit_file_size', type=int)
+  args = parser.parse_args()
+  if args.limit_file_size is not None:
+    import resource
+    limit = args.limit_file_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+  try:
+    train(
+      args.model_dir, train_steps=args.train_steps,
+      feed=Feed(pause=args.pause),
+    )
+  except loop.Preempted:
+    sys.exit(loop.PREEMPTED_EXIT_CODE)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,54 @@
+"""`vidlm caption`: a restored model, and what it should describe."""
+
+import argparse
+from typing import Any
+
+from vidlm import restored, samplers
+from vidlm.captions import caption as caption_lib
+from vidlm.captions import vlm as vlm_lib
+from vidlm.core import commands, launch
+
+
+def run(args: argparse.Namespace) -> int:
+  """Captions as the flags of `vidlm caption` say.
+
+  Returns:
+    0, or 1 if no clip could be captioned.
+
+  Raises:
+    ValueError: For flags that don't go together.
+  """
+  if not args.checkpoint:
+    raise ValueError('caption: give --checkpoint=MODEL_DIR of a trained model')
+  vlm = restored.load_vlm(args.checkpoint)
+  commands.parse_gin(args, required=False)
+  options = commands.given(
+    args, 'prompt', 'num_samples', 'max_length', 'clips_per_device',
+    'num_frames', 'seed',
+  )
+  nucleus = commands.given(args, 'top_p', 'temperature')
+  if args.greedy:
+    if nucleus:
+      raise ValueError('caption: --greedy has no --top_p or --temperature')
+    options['sampler'] = samplers.Greedy()
+  elif nucleus:
+    options['sampler'] = samplers.Nucleus(**nucleus)
+  inputs = commands.given(
+    args, 'videos', 'clip_dataset', 'split', 'clips', 'workers'
+  )
+  summary = launch.bound(caption_lib.caption)(
+    captioner=captioner(vlm, **options), output=args.output,
+    overwrite=args.overwrite, **inputs,
+  )
+  print(summary)
+  return 1 if summary.finished and summary.ok == 0 else 0
+
+
+def captioner(
+  vlm: restored.RestoredVLM, **options: Any
+) -> vlm_lib.VLMCaptioner:
+  """A captioner of a restored model; options as of `VLMCaptioner`."""
+  return launch.bound(vlm_lib.VLMCaptioner)(
+    model=vlm.objective.model, params=vlm.params, vocabulary=vlm.vocabulary,
+    **{'num_frames': vlm.num_frames, 'image_size': vlm.image_size, **options},
+  )

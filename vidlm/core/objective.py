@@ -1,0 +1,50 @@
+"""What `core.loop` trains: the contract between the loop and the models."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jaxtyping import Array
+
+
+@runtime_checkable
+class Objective(Protocol):
+  """A model with its loss, as a frozen, hashable dataclass.
+
+  Two equal objectives share one compiled step.
+  """
+
+  def init(self, rng: Array) -> Any:
+    """Makes parameters, nested, in boxes that name their logical axes."""
+
+  def loss_fn(
+    self, params: dict[str, Any], batch: dict[str, Array], rng: Array
+  ) -> tuple[Array, dict[str, Array]]:
+    """Computes the loss of a global batch.
+
+    Args:
+      params: Nested and unboxed: float32 where trained, else frozen dtype.
+      batch: As `batch_shapes`.
+      rng: A key for this step.
+
+    Returns:
+      A float32 scalar, and scalars to log.
+    """
+
+  def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Names the arrays of a batch of `batch_size` examples."""
+
+  def flops_per_step(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Counts the FLOPs of a step by arithmetic.
+
+    Args:
+      batch_size: Examples of a global batch.
+      is_trained: Whether a parameter's name trains.
+
+    Returns:
+      FLOPs over all devices, a multiply-add as two, without
+      rematerialisation: 3x the forward pass for what trains, 2x for what is
+      frozen but passes a gradient on, 1x for what lies before.
+    """

@@ -1,0 +1,57 @@
+"""Batches made and placed on the devices while a step runs."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def prefetch(
+  batches: Iterator[Any], place: Callable[[Any], Any], size: int = 2
+) -> Iterator[Any]:
+  """Makes and places batches in a thread, `size` ahead.
+
+  Args:
+    batches: Any iterator; closed with the returned one if it is a generator.
+    place: Puts a batch on the devices.
+    size: Batches that wait at most.
+
+  Yields:
+    `place(batch)`, in order. Errors of the thread are raised where the batch
+    is asked for.
+  """
+  ready: queue.Queue = queue.Queue(size)
+  over = threading.Event()
+
+  def put(item: Any) -> bool:
+    while not over.is_set():
+      try:
+        ready.put(item, timeout=0.1)
+        return True
+      except queue.Full:
+        continue
+    return False
+
+  def work() -> None:
+    try:
+      for batch in batches:
+        if not put((place(batch), None)):
+          return
+      put((None, StopIteration()))
+    except BaseException as error:
+      put((None, error))
+    finally:
+      if over.is_set() and hasattr(batches, 'close'):
+        batches.close()
+
+  threading.Thread(target=work, daemon=True).start()
+  try:
+    while True:
+      batch, error = ready.get()
+      if isinstance(error, StopIteration):
+        return
+      if error is not None:
+        raise error
+      yield batch
+  finally:
+    over.set()
