@@ -12,11 +12,14 @@ from vidlm.core import commands
 def main(argv: Sequence[str] | None = None) -> None:
   """Entry point of the `dualenc` command."""
   argv = sys.argv[1:] if argv is None else list(argv)
-  sys.exit(commands.run(
-    'dualenc',
-    'Train a video-text dual encoder on captions, and score it zero-shot.',
-    COMMANDS, argv,
-  ))
+  sys.exit(
+    commands.run(
+      'dualenc',
+      'Train a video-text dual encoder on captions, and score it zero-shot.',
+      COMMANDS,
+      argv,
+    )
+  )
 
 
 def _train(args: argparse.Namespace) -> int | None:
@@ -30,8 +33,9 @@ def _eval_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--checkpoint', required=True, metavar='DIR')
   parser.add_argument('--clip_dataset', required=True, metavar='DIR')
   parser.add_argument('--split', default='test')
-  parser.add_argument('--task', choices=['retrieval', 'classification'],
-                      default='retrieval')
+  parser.add_argument(
+    '--task', choices=['retrieval', 'classification'], default='retrieval'
+  )
   parser.add_argument('--templates', help='prompt preset (kinetics_openai)')
   parser.add_argument('--batch_size', type=int)
   parser.add_argument('--output', metavar='FILE', help='scores as JSON')
@@ -41,8 +45,10 @@ def _eval(args: argparse.Namespace) -> None:
   from dualenc import eval as eval_lib
 
   scores = eval_lib.evaluate(
-    checkpoint=args.checkpoint, clip_dataset=args.clip_dataset,
-    split=args.split, task=args.task,
+    checkpoint=args.checkpoint,
+    clip_dataset=args.clip_dataset,
+    split=args.split,
+    task=args.task,
     **commands.given(args, 'templates', 'batch_size', 'output'),
   )
   print(json.dumps(scores, indent=2))
@@ -57,12 +63,22 @@ def _plan(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (
-  commands.Command('train', 'train two towers, as the gin recipe says',
-                   lambda parser: None, _train),
-  commands.Command('eval', 'zero-shot retrieval or classification',
-                   _eval_flags, _eval),
-  commands.Command('plan', 'parameters, FLOPs, bytes and hours of a recipe',
-                   commands.add_plan_flags, _plan, uses_jax=False),
+  commands.Command(
+    'train',
+    'train two towers, as the gin recipe says',
+    lambda parser: None,
+    _train,
+  ),
+  commands.Command(
+    'eval', 'zero-shot retrieval or classification', _eval_flags, _eval
+  ),
+  commands.Command(
+    'plan',
+    'parameters, FLOPs, bytes and hours of a recipe',
+    commands.add_plan_flags,
+    _plan,
+    uses_jax=False,
+  ),
 )
 
 if __name__ == '__main__':

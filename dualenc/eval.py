@@ -43,8 +43,9 @@ class Towers:
     """Unit vectors float32[n, E] of texts."""
     ids = data.tokenize(self.vocabulary, texts, self.text_length)
     out = [
-      np.asarray(self._embed[1](self.params, _pad(ids[i:i + batch_size],
-                                                  batch_size)))
+      np.asarray(
+        self._embed[1](self.params, _pad(ids[i : i + batch_size], batch_size))
+      )
       for i in range(0, len(ids), batch_size)
     ]
     return np.concatenate(out)[: len(ids)]
@@ -56,12 +57,14 @@ class Towers:
     tower = self.model.img
     out = []
     for i in range(0, len(rows), batch_size):
-      frames = np.stack([
-        preprocess.eval_frames(
-          records.decode_frames(record), tower.num_frames, tower.image_size
-        )[0]
-        for record in reader.read(list(rows[i:i + batch_size]))
-      ])
+      frames = np.stack(
+        [
+          preprocess.eval_frames(
+            records.decode_frames(record), tower.num_frames, tower.image_size
+          )[0]
+          for record in reader.read(list(rows[i : i + batch_size]))
+        ]
+      )
       frames = _pad(frames, batch_size)
       out.append(np.asarray(self._embed[0](self.params, frames)))
     return np.concatenate(out)[: len(rows)]
@@ -99,9 +102,14 @@ def load_towers(checkpoint: str) -> Towers:
 
 
 def evaluate(
-  *, checkpoint: str | Towers, clip_dataset: str, split: str = 'test',
-  task: str = 'retrieval', templates: str | None = None,
-  batch_size: int = 32, output: str | None = None,
+  *,
+  checkpoint: str | Towers,
+  clip_dataset: str,
+  split: str = 'test',
+  task: str = 'retrieval',
+  templates: str | None = None,
+  batch_size: int = 32,
+  output: str | None = None,
 ) -> dict[str, Any]:
   """Scores a dual encoder on a clip set.
 
@@ -118,7 +126,9 @@ def evaluate(
   Returns:
     The scores with their protocol.
   """
-  towers = load_towers(checkpoint) if isinstance(checkpoint, str) else checkpoint
+  towers = (
+    load_towers(checkpoint) if isinstance(checkpoint, str) else checkpoint
+  )
   reader = clips_lib.open_clips(clip_dataset, split)
   zimg = towers.embed_clips(reader, range(len(reader)), batch_size)
   score = {'retrieval': _retrieval, 'classification': _classification}.get(task)
@@ -160,6 +170,9 @@ def _classification(
     towers.embed_texts, classes, prompts.load(templates)
   )
   return classification.evaluate(
-    zimg @ zcls.T, np.array([classes.index(label) for label in labels]),
-    list(reader.clip_ids()), split=split, templates=templates,
+    zimg @ zcls.T,
+    np.array([classes.index(label) for label in labels]),
+    list(reader.clip_ids()),
+    split=split,
+    templates=templates,
   )

@@ -23,17 +23,19 @@ from typing import Any
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import demo_report  # noqa: E402
-import demo_scores  # noqa: E402
-import gin  # noqa: E402
+import demo_report
+import demo_scores
+import gin
 
-from vidlm.core import launch  # noqa: E402
+from vidlm.core import launch
 
 RECIPES = 'configs/miniature'
 STAGES = ('image_vlm', 'visual', 'language')
 # Where each stage's captions are called in the report.
 SOURCES = {
-  'image_vlm': 'image_vlm', 'visual': 'visual', 'visual+language': 'language',
+  'image_vlm': 'image_vlm',
+  'visual': 'visual',
+  'visual+language': 'language',
 }
 SAMPLES = 4
 SCALES = (0.125, 0.25, 0.5, 1.0)
@@ -67,8 +69,10 @@ class Demo:
     if self.videos:
       self.timed('your videos', self.caption_videos)
     self.timed('report', self.report)
-    print(f'report: {self.output / "report.html"}\n'
-          f'figures: {self.output / "report.json"}')
+    print(
+      f'report: {self.output / "report.html"}\n'
+      f'figures: {self.output / "report.json"}'
+    )
 
   @contextlib.contextmanager
   def recipe(self, name: str, **macros: Any) -> Iterator[None]:
@@ -88,8 +92,10 @@ class Demo:
       spent = self.spent()
       spent[name] = spent.get(name, 0.0) + time.monotonic() - start
       demo_report.write_json(spent, self.seconds)
-      print(f'== {name}: {spent[name]:.0f} s, in all {sum(spent.values()):.0f} s',
-            flush=True)
+      print(
+        f'== {name}: {spent[name]:.0f} s, in all {sum(spent.values()):.0f} s',
+        flush=True,
+      )
 
   def spent(self) -> dict[str, float]:
     """Seconds of every stage so far, earlier starts included."""
@@ -119,9 +125,11 @@ class Demo:
 
   def train(self, stage: str, start: str | None) -> None:
     """Trains one stage of the VLM."""
-    self._train(stage, stage, INITIAL_CHECKPOINT_PATH=(
-      str(self.output / start) if start else None
-    ))
+    self._train(
+      stage,
+      stage,
+      INITIAL_CHECKPOINT_PATH=(str(self.output / start) if start else None),
+    )
 
   def _train(self, recipe: str, name: str, **macros: Any) -> None:
     from vidlm import train
@@ -129,8 +137,11 @@ class Demo:
     model_dir = self.output / name
     data = self.output / 'data'
     with self.recipe(
-      recipe, MODEL_DIR=str(model_dir), DATA_DIR=str(data),
-      VOCABULARY_PATH=str(data / 'vocabulary.model'), RANDOM_SEED=self.seed,
+      recipe,
+      MODEL_DIR=str(model_dir),
+      DATA_DIR=str(data),
+      VOCABULARY_PATH=str(data / 'vocabulary.model'),
+      RANDOM_SEED=self.seed,
       **macros,
     ):
       steps = max(4, int(launch.macro('TRAIN_STEPS') * self.scale))
@@ -150,7 +161,8 @@ class Demo:
         str(self.output / 'data/videos/narratives.jsonl')
       ),
       output=str(self.output / 'data/instructions'),
-      completer=endpoint.GrammarCompleter(), seed=self.seed,
+      completer=endpoint.GrammarCompleter(),
+      seed=self.seed,
     )
 
   def caption(self) -> None:
@@ -167,10 +179,15 @@ class Demo:
         continue
       caption.caption(
         captioner=caption_run.captioner(
-          self.vlm(stage), num_samples=SAMPLES, num_frames=frames,
-          seed=self.seed, clips_per_device=50, max_length=24,
+          self.vlm(stage),
+          num_samples=SAMPLES,
+          num_frames=frames,
+          seed=self.seed,
+          clips_per_device=50,
+          max_length=24,
         ),
-        clip_dataset=str(self.output / 'data/web_clips'), output=str(output),
+        clip_dataset=str(self.output / 'data/web_clips'),
+        output=str(output),
       )
 
   def captions(self, source: str) -> pathlib.Path:
@@ -180,11 +197,13 @@ class Demo:
   def dual_encoders(self) -> None:
     """Two towers on every source of captions, and the scaling curves."""
     for source, clips in self.dual_encoder_runs():
-      texts = '' if source == 'alt_text' else os.path.abspath(
-        self.captions(source)
+      texts = (
+        '' if source == 'alt_text' else os.path.abspath(self.captions(source))
       )
       self._train(
-        'dualenc', self.dualenc_name(source, clips), CAPTIONS=texts,
+        'dualenc',
+        self.dualenc_name(source, clips),
+        CAPTIONS=texts,
         NUM_CLIPS=clips,
       )
 
@@ -232,9 +251,7 @@ class Demo:
       reader = clips.open_clips(str(self.output / 'data/web_clips'), 'train')
       return dict(zip(reader.clip_ids(), reader.texts(), strict=True))
     table = captions.read_captions(str(self.captions(source)))
-    return {
-      row['clip_id']: row['captions'] or [] for row in table.to_pylist()
-    }
+    return {row['clip_id']: row['captions'] or [] for row in table.to_pylist()}
 
   def score(self) -> None:
     """Scores everything; what is scored already is read back."""
@@ -248,10 +265,14 @@ class Demo:
     vlm = restored.load_vlm(str(self.own_model()))
     caption.caption(
       captioner=caption_run.captioner(
-        vlm, num_samples=SAMPLES, num_frames=self.num_frames, seed=self.seed,
+        vlm,
+        num_samples=SAMPLES,
+        num_frames=self.num_frames,
+        seed=self.seed,
         max_length=48,
       ),
-      videos=self.videos, output=str(self.output / 'your_videos'),
+      videos=self.videos,
+      output=str(self.output / 'your_videos'),
     )
 
   def own_model(self) -> pathlib.Path:
@@ -271,17 +292,22 @@ class Demo:
 
   def report(self) -> None:
     """Writes report.json and report.html."""
-    demo_scores.write_report(self, {
-      'seed': self.seed,
-      'seconds': round(sum(self.spent().values()), 1),
-      'commit': _commit(),
-      'stages': {k: round(v, 1) for k, v in self.spent().items()},
-    })
+    demo_scores.write_report(
+      self,
+      {
+        'seed': self.seed,
+        'seconds': round(sum(self.spent().values()), 1),
+        'commit': _commit(),
+        'stages': {k: round(v, 1) for k, v in self.spent().items()},
+      },
+    )
 
 
 def _commit() -> str:
   out = subprocess.run(
-    ['git', 'rev-parse', 'HEAD'], capture_output=True, text=True,
+    ['git', 'rev-parse', 'HEAD'],
+    capture_output=True,
+    text=True,
     cwd=pathlib.Path(__file__).parent,
   )
   return out.stdout.strip() or 'unknown'
@@ -290,12 +316,17 @@ def _commit() -> str:
 def main() -> None:
   """Entry point."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--output', type=pathlib.Path,
-                      default=pathlib.Path('runs/demo'))
+  parser.add_argument(
+    '--output', type=pathlib.Path, default=pathlib.Path('runs/demo')
+  )
   parser.add_argument('--videos', help='a folder of your own videos')
   parser.add_argument('--seed', type=int, default=0)
-  parser.add_argument('--scale', type=float, default=1.0,
-                      help='of corpora and steps; below 1 only the path shows')
+  parser.add_argument(
+    '--scale',
+    type=float,
+    default=1.0,
+    help='of corpora and steps; below 1 only the path shows',
+  )
   args = parser.parse_args()
   args.output.mkdir(parents=True, exist_ok=True)
   launch.start_logging()

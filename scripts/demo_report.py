@@ -12,28 +12,38 @@ import jinja2
 import matplotlib
 
 matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 # Figures of the paper, as printed there (percent; CIDEr x 100).
 PAPER = {
   'captioning': {  # Table 3, MSR-VTT captions, zero-shot
-    'image_vlm': 21.3, 'visual': None, 'visual+language': 48.2,
+    'image_vlm': 21.3,
+    'visual': None,
+    'visual+language': 48.2,
   },
   'qa': {  # Table 3, NExT-OE-QA, WUPS (another metric than ours)
-    'image_vlm': 23.2, 'visual': None, 'visual+language': 29.5,
+    'image_vlm': 23.2,
+    'visual': None,
+    'visual+language': 29.5,
   },
   'retrieval': {  # Table 4, MSR-VTT R@1
-    'alt_text': 37.0, 'image_vlm': 39.5, 'visual': 43.6,
+    'alt_text': 37.0,
+    'image_vlm': 39.5,
+    'visual': 43.6,
     'visual+language': 44.3,
   },
   'classification': {  # Table 2, Kinetics-600 top-1, VideoCC rows
-    'alt_text': 48.6, 'visual+language': 61.1,
+    'alt_text': 48.6,
+    'visual+language': 61.1,
   },
 }
 NAMES = {
-  'alt_text': 'alt-text', 'image_vlm': 'image VLM, all frames',
-  'visual': 'visual adaptation', 'visual+language': 'visual + language',
-  'single_frame': 'best captions, one frame seen', 'chance': 'chance',
+  'alt_text': 'alt-text',
+  'image_vlm': 'image VLM, all frames',
+  'visual': 'visual adaptation',
+  'visual+language': 'visual + language',
+  'single_frame': 'best captions, one frame seen',
+  'chance': 'chance',
   'majority': 'the commonest answer',
 }
 
@@ -48,8 +58,11 @@ class GalleryClip:
 
 
 def write_page(
-  report: Mapping[str, Any], gallery: Sequence[GalleryClip],
-  own_videos: Sequence[GalleryClip], path: pathlib.Path, note: str,
+  report: Mapping[str, Any],
+  gallery: Sequence[GalleryClip],
+  own_videos: Sequence[GalleryClip],
+  path: pathlib.Path,
+  note: str,
 ) -> None:
   """Writes report.html, complete in itself.
 
@@ -62,10 +75,15 @@ def write_page(
   """
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / 'templates'),
-    autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
   )
   page = environment.get_template('report.html').render(
-    report=report, paper=PAPER, names=NAMES, note=note,
+    report=report,
+    paper=PAPER,
+    names=NAMES,
+    note=note,
     plot=_data_uri(scaling_plot(report['scaling']), 'png'),
     gallery=[_shown(clip) for clip in gallery],
     own_videos=[_shown(clip) for clip in own_videos],
@@ -92,11 +110,13 @@ def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
   figure, axes = plt.subplots(figsize=(6, 3.6), dpi=120)
   for source in dict.fromkeys(row['captions'] for row in rows):
     points = sorted(
-      (row['clips'], 100 * row['r1']) for row in rows
+      (row['clips'], 100 * row['r1'])
+      for row in rows
       if row['captions'] == source
     )
-    axes.plot(*zip(*points, strict=True), marker='o',
-              label=NAMES.get(source, source))
+    axes.plot(
+      *zip(*points, strict=True), marker='o', label=NAMES.get(source, source)
+    )
   axes.set_xscale('log', base=2)
   ticks = sorted({row['clips'] for row in rows})
   axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -51,7 +51,10 @@ def _score_vlm(demo: Any, stage: str, kind: str, clip_set: str) -> Any:
   return eval_lib.evaluate(
     checkpoint=demo.vlm(stage),
     clip_dataset=str(demo.output / f'data/test_{clip_set}'),
-    split='test', kind=kind, num_frames=demo.num_frames, batch_size=50,
+    split='test',
+    kind=kind,
+    num_frames=demo.num_frames,
+    batch_size=50,
     max_length=32,
   )
 
@@ -62,8 +65,11 @@ def _score_dual_encoder(demo: Any, name: str) -> Any:
   towers = eval_lib.load_towers(str(demo.output / name))
   return {
     task: eval_lib.evaluate(
-      checkpoint=towers, clip_dataset=str(demo.output / f'data/test_{task}'),
-      split='test', task=task, batch_size=50,
+      checkpoint=towers,
+      clip_dataset=str(demo.output / f'data/test_{task}'),
+      split='test',
+      task=task,
+      batch_size=50,
       templates='plain' if task == 'classification' else None,
     )
     for task in ('retrieval', 'classification')
@@ -73,11 +79,12 @@ def _score_dual_encoder(demo: Any, name: str) -> Any:
 def write_report(demo: Any, run: Mapping[str, Any]) -> None:
   """Gathers the scores into report.json and report.html."""
   scores = demo.output / 'scores'
-  read = lambda name: json.loads((scores / f'{name}.json').read_text())  # noqa: E731
+  read = lambda name: json.loads((scores / f'{name}.json').read_text())
   stages = list(demo.vlm_stages())
   towers = {
     source: read(demo.dualenc_name(source, None))
-    for source, clips in demo.dual_encoder_runs() if clips is None
+    for source, clips in demo.dual_encoder_runs()
+    if clips is None
   }
   report = {
     'captioning': {s: _captioning(read(f'captioning.{s}')) for s in stages},
@@ -93,7 +100,10 @@ def write_report(demo: Any, run: Mapping[str, Any]) -> None:
   report['expected'] = expectations(report)
   demo_report.write_json(report, demo.output / 'report.json')
   demo_report.write_page(
-    report, gallery(demo), own_videos(demo), demo.output / 'report.html',
+    report,
+    gallery(demo),
+    own_videos(demo),
+    demo.output / 'report.html',
     demo.own_model_note(),
   )
 
@@ -117,8 +127,10 @@ def _retrieval(scores: Mapping[str, Any]) -> dict[str, Any]:
     row = value['t2v']
     out[source] = {
       **{f'r{k}': row[f'R@{k}'] for k in (1, 5, 10)},
-      'n': row['num_queries'], 'median_rank': row['median_rank'],
-      'r1_interval': row['interval_95']['R@1'], 'protocol': value['protocol'],
+      'n': row['num_queries'],
+      'median_rank': row['median_rank'],
+      'r1_interval': row['interval_95']['R@1'],
+      'protocol': value['protocol'],
     }
   n = next(iter(out.values()))['n']
   out['chance'] = {'r1': 1 / n, 'r5': 5 / n, 'r10': 10 / n, 'n': n}
@@ -128,14 +140,17 @@ def _retrieval(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _classification(scores: Mapping[str, Any]) -> dict[str, Any]:
   out = {
     source: {
-      'top1': value['top1'], 'top5': value['top5'],
-      'n': value['protocol']['num_clips'], 'protocol': value['protocol'],
+      'top1': value['top1'],
+      'top5': value['top5'],
+      'n': value['protocol']['num_clips'],
+      'protocol': value['protocol'],
     }
     for source, value in scores.items()
   }
   protocol = next(iter(scores.values()))['protocol']
   out['chance'] = {
-    'top1': protocol['chance_top1'], 'top5': protocol['chance_top5'],
+    'top1': protocol['chance_top1'],
+    'top5': protocol['chance_top5'],
     'n': protocol['num_clips'],
   }
   return out
@@ -146,10 +161,13 @@ def _scaling(demo: Any, read: Callable[[str], Any]) -> list[dict[str, Any]]:
   rows = []
   for source, clips in demo.scaling_runs():
     scores = read(demo.dualenc_name(source, clips))['retrieval']
-    rows.append({
-      'captions': source, 'clips': clips or total,
-      'r1': scores['t2v']['R@1'],
-    })
+    rows.append(
+      {
+        'captions': source,
+        'clips': clips or total,
+        'r1': scores['t2v']['R@1'],
+      }
+    )
   return sorted(rows, key=lambda row: (row['captions'], row['clips']))
 
 
@@ -159,7 +177,8 @@ def expectations(report: Mapping[str, Any]) -> list[dict[str, Any]]:
   retrieval = report['retrieval']
   best = retrieval['visual+language']['r1']
   curve = [
-    row['r1'] for row in report['scaling']
+    row['r1']
+    for row in report['scaling']
     if row['captions'] == 'visual+language'
   ]
   gain = 100 * (best - retrieval['alt_text']['r1'])
@@ -167,15 +186,18 @@ def expectations(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     _claim(
       'adapted captions beat the image VLM by CIDEr',
       captioning['visual+language']['cider']
-      > captioning['image_vlm']['cider'] < captioning['visual']['cider'],
+      > captioning['image_vlm']['cider']
+      < captioning['visual']['cider'],
       ' / '.join(f'{v["cider"]:.2f}' for v in captioning.values()),
     ),
     _claim(
       'distilled captions beat alt-text by at least 10 points R@1',
-      gain >= 10, f'{gain:+.1f} points',
+      gain >= 10,
+      f'{gain:+.1f} points',
     ),
     _claim(
-      'and R@1 grows with the number of clips', curve[-1] > curve[0],
+      'and R@1 grows with the number of clips',
+      curve[-1] > curve[0],
       ' → '.join(f'{100 * r1:.1f}' for r1 in curve),
     ),
     _claim(
@@ -187,8 +209,7 @@ def expectations(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     _claim(
       'captions of one frame train a worse dual encoder',
       best > retrieval['single_frame']['r1'],
-      f'{100 * retrieval["single_frame"]["r1"]:.1f} against '
-      f'{100 * best:.1f}',
+      f'{100 * retrieval["single_frame"]["r1"]:.1f} against {100 * best:.1f}',
     ),
   ]
 
@@ -208,7 +229,8 @@ def caption_quality(demo: Any) -> dict[str, Any]:
   for source in demo.caption_sources():
     shares = grammar.caption_shares(
       (text, truth[clip_id])
-      for clip_id, group in demo.texts_of(source).items() for text in group
+      for clip_id, group in demo.texts_of(source).items()
+      for text in group
     )
     out[source] = dataclasses.asdict(shares)
   return out
@@ -221,7 +243,8 @@ def gallery(demo: Any) -> list[demo_report.GalleryClip]:
   texts = {s: demo.texts_of(s) for s in demo.caption_sources()}
   return [
     demo_report.GalleryClip(
-      clip_id, keyframes(reader, row),
+      clip_id,
+      keyframes(reader, row),
       {s: (t.get(clip_id) or ['(failed)'])[0] for s, t in texts.items()},
     )
     for row, clip_id in enumerate(ids)
@@ -242,9 +265,12 @@ def own_videos(demo: Any) -> list[demo_report.GalleryClip]:
   table = captions_lib.read_captions(str(output))
   return [
     demo_report.GalleryClip(
-      row['clip_id'], video_frames(row),
-      {row['clip_id']: ' · '.join(dict.fromkeys(row['captions'] or []))
-       or row['error']},
+      row['clip_id'],
+      video_frames(row),
+      {
+        row['clip_id']: ' · '.join(dict.fromkeys(row['captions'] or []))
+        or row['error']
+      },
     )
     for row in table.to_pylist()
   ]
@@ -258,7 +284,10 @@ def video_frames(row: Mapping[str, Any], count: int = 6) -> list[bytes]:
 
   try:
     clip = video.decode_clip(
-      row['video'], start=row['start'], end=row['end'], max_frames=count,
+      row['video'],
+      start=row['start'],
+      end=row['end'],
+      max_frames=count,
       size=96,
     )
   except video.DecodeError:

@@ -47,7 +47,10 @@ def test_recipe_resolves_and_its_step_has_a_shape(recipe):
   parsed = read(recipe)
   tx = parsed.make_optimizer()
   built = step.build_train_step(
-    parsed.objective, tx, MeshConfig(fsdp=False).partitioner(), 8,
+    parsed.objective,
+    tx,
+    MeshConfig(fsdp=False).partitioner(),
+    8,
     parsed.frozen_dtype,
   )
   state, metrics = jax.eval_shape(

@@ -53,6 +53,14 @@ def encoder_inputs(size: int = B) -> dict[str, jax.Array]:
 BATCH = encoder_inputs()
 
 
+@pytest.fixture(autouse=True, scope='module')
+def quick_compilation():
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
 @pytest.fixture(scope='module')
 def params():
   """Random weights whose next token depends on what came before."""

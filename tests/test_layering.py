@@ -50,10 +50,10 @@ def test_import_contracts() -> None:
   [
     'vidlm.train',
     'vidlm.eval',
-    'vidlm.data.features',
-    'dualenc.train',
+    'vidlm.caption_run',
+    'vidlm.plan_run',
     'dualenc.eval',
-    'vidlm.core.plan',
+    'dualenc.objective',
   ],
 )
 def test_no_tensorflow_before_a_task_runs(module: str) -> None:

@@ -23,8 +23,13 @@ def run(args: argparse.Namespace) -> int:
   vlm = restored.load_vlm(args.checkpoint)
   commands.parse_gin(args, required=False)
   options = commands.given(
-    args, 'prompt', 'num_samples', 'max_length', 'clips_per_device',
-    'num_frames', 'seed',
+    args,
+    'prompt',
+    'num_samples',
+    'max_length',
+    'clips_per_device',
+    'num_frames',
+    'seed',
   )
   nucleus = commands.given(args, 'top_p', 'temperature')
   if args.greedy:
@@ -37,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
     args, 'videos', 'clip_dataset', 'split', 'clips', 'workers'
   )
   summary = launch.bound(caption_lib.caption)(
-    captioner=captioner(vlm, **options), output=args.output,
-    overwrite=args.overwrite, **inputs,
+    captioner=captioner(vlm, **options),
+    output=args.output,
+    overwrite=args.overwrite,
+    **inputs,
   )
   print(summary)
   return 1 if summary.finished and summary.ok == 0 else 0
@@ -49,6 +56,8 @@ def captioner(
 ) -> vlm_lib.VLMCaptioner:
   """A captioner of a restored model; options as of `VLMCaptioner`."""
   return launch.bound(vlm_lib.VLMCaptioner)(
-    model=vlm.objective.model, params=vlm.params, vocabulary=vlm.vocabulary,
+    model=vlm.objective.model,
+    params=vlm.params,
+    vocabulary=vlm.vocabulary,
     **{'num_frames': vlm.num_frames, 'image_size': vlm.image_size, **options},
   )

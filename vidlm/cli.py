@@ -12,39 +12,61 @@ from collections.abc import Sequence
 
 from vidlm.core import commands, launch
 
-
-COLUMNS = ('id', 'video', 'caption', 'start', 'end', 'question', 'answer',
-           'label', 'split')
+COLUMNS = (
+  'id',
+  'video',
+  'caption',
+  'start',
+  'end',
+  'question',
+  'answer',
+  'label',
+  'split',
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Entry point of the `vidlm` command."""
   argv = sys.argv[1:] if argv is None else list(argv)
-  sys.exit(commands.run(
-    'vidlm',
-    'Adapt an image vision-language model to video, and caption with it.',
-    COMMANDS, argv,
-  ))
+  sys.exit(
+    commands.run(
+      'vidlm',
+      'Adapt an image vision-language model to video, and caption with it.',
+      COMMANDS,
+      argv,
+    )
+  )
 
 
 def _prepare_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    'source', choices=['folder', 'miniature'],
+    'source',
+    choices=['folder', 'miniature'],
     help='folder: your videos and a captions file; miniature: a drawn world',
   )
   parser.add_argument('--videos', metavar='DIR', help='folder of videos')
-  parser.add_argument('--annotations', metavar='FILE',
-                      help='captions: .jsonl, .csv, .tsv or .parquet')
+  parser.add_argument(
+    '--annotations',
+    metavar='FILE',
+    help='captions: .jsonl, .csv, .tsv or .parquet',
+  )
   parser.add_argument('--output', required=True, metavar='DIR')
   for column in COLUMNS:
     parser.add_argument(f'--{column}_column', metavar='NAME')
-  parser.add_argument('--clips', metavar='HOW',
-                      help='without annotations: whole, fixed:4s or scenes')
-  parser.add_argument('--val_fraction', type=float,
-                      help='share of the videos kept for validation')
+  parser.add_argument(
+    '--clips',
+    metavar='HOW',
+    help='without annotations: whole, fixed:4s or scenes',
+  )
+  parser.add_argument(
+    '--val_fraction', type=float, help='share of the videos kept for validation'
+  )
   parser.add_argument('--fps', type=float, help='frames a second (2)')
-  parser.add_argument('--min_frames', type=int,
-                      help='a clip too short for so many is sampled denser')
+  parser.add_argument(
+    '--min_frames',
+    type=int,
+    help='a clip too short for so many is sampled denser',
+  )
   parser.add_argument('--max_frames', type=int, help='frames kept of a clip')
   parser.add_argument('--size', type=int, help='shorter side in pixels')
   parser.add_argument('--workers', type=int, help='decoding processes')
@@ -69,22 +91,40 @@ def _prepare(args: argparse.Namespace) -> int | None:
     for column in COLUMNS
     if getattr(args, f'{column}_column') is not None
   }
-  print(launch.bound(prepare.prepare_folder)(
-    videos=args.videos, output=args.output, columns=columns,
-    overwrite=args.overwrite,
-    **commands.given(args, 'annotations', 'clips', 'fps', 'min_frames',
-                     'max_frames', 'size', 'workers', 'num_shards',
-                     'val_fraction'),
-  ))
+  print(
+    launch.bound(prepare.prepare_folder)(
+      videos=args.videos,
+      output=args.output,
+      columns=columns,
+      overwrite=args.overwrite,
+      **commands.given(
+        args,
+        'annotations',
+        'clips',
+        'fps',
+        'min_frames',
+        'max_frames',
+        'size',
+        'workers',
+        'num_shards',
+        'val_fraction',
+      ),
+    )
+  )
   return None
 
 
 def _instruct_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument('--captions', required=True, metavar='FILE',
-                      help='.jsonl, .csv or .parquet with clip_id and caption')
+  parser.add_argument(
+    '--captions',
+    required=True,
+    metavar='FILE',
+    help='.jsonl, .csv or .parquet with clip_id and caption',
+  )
   parser.add_argument('--output', required=True, metavar='DIR')
-  parser.add_argument('--base_url', metavar='URL',
-                      help='any OpenAI-compatible endpoint')
+  parser.add_argument(
+    '--base_url', metavar='URL', help='any OpenAI-compatible endpoint'
+  )
   parser.add_argument('--model', help='the name the endpoint knows it by')
   parser.add_argument('--kinds', help='of temporal,causal,short (all)')
   parser.add_argument('--draws_per_clip', type=int)
@@ -112,8 +152,10 @@ def _instruct(args: argparse.Namespace) -> None:
   if args.kinds:
     options['kinds'] = tuple(args.kinds.split(','))
   launch.bound(generate.generate)(
-    captions=records.read_captions(args.captions), output=args.output,
-    completer=completer, **options,
+    captions=records.read_captions(args.captions),
+    output=args.output,
+    completer=completer,
+    **options,
   )
 
 
@@ -125,20 +167,30 @@ def _train(args: argparse.Namespace) -> int | None:
 
 
 def _caption_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument('--checkpoint', metavar='DIR',
-                      help='MODEL_DIR of a run, or a checkpoint in it')
+  parser.add_argument(
+    '--checkpoint',
+    metavar='DIR',
+    help='MODEL_DIR of a run, or a checkpoint in it',
+  )
   parser.add_argument('--videos', metavar='DIR', help='a folder of videos')
-  parser.add_argument('--clip_dataset', metavar='DIR',
-                      help='a clip set made by `vidlm prepare`')
+  parser.add_argument(
+    '--clip_dataset', metavar='DIR', help='a clip set made by `vidlm prepare`'
+  )
   parser.add_argument('--split', help='of the clip set (train)')
   parser.add_argument('--output', required=True, metavar='DIR')
-  parser.add_argument('--clips', metavar='HOW',
-                      help='whole, fixed:4s or scenes: how films are cut')
+  parser.add_argument(
+    '--clips',
+    metavar='HOW',
+    help='whole, fixed:4s or scenes: how films are cut',
+  )
   parser.add_argument('--prompt', help='your own question')
   parser.add_argument('--num_samples', type=int, help='captions a clip (4)')
   parser.add_argument('--max_length', type=int, help='tokens a caption (64)')
-  parser.add_argument('--greedy', action='store_true',
-                      help='the likeliest caption instead of samples')
+  parser.add_argument(
+    '--greedy',
+    action='store_true',
+    help='the likeliest caption instead of samples',
+  )
   parser.add_argument('--top_p', type=float)
   parser.add_argument('--temperature', type=float)
   parser.add_argument('--clips_per_device', type=int)
@@ -146,8 +198,11 @@ def _caption_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--seed', type=int)
   parser.add_argument('--overwrite', action='store_true')
-  parser.add_argument('--verify', action='store_true',
-                      help='only check the finished set in --output')
+  parser.add_argument(
+    '--verify',
+    action='store_true',
+    help='only check the finished set in --output',
+  )
 
 
 def _caption(args: argparse.Namespace) -> int | None:
@@ -166,24 +221,29 @@ def _eval_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--checkpoint', required=True, metavar='DIR')
   parser.add_argument('--clip_dataset', required=True, metavar='DIR')
   parser.add_argument('--split', default='test')
-  parser.add_argument('--kind', choices=['caption', 'question'],
-                      default='caption')
+  parser.add_argument(
+    '--kind', choices=['caption', 'question'], default='caption'
+  )
   parser.add_argument('--prompt')
   parser.add_argument('--num_frames', type=int)
   parser.add_argument('--batch_size', type=int)
   parser.add_argument('--max_length', type=int)
-  parser.add_argument('--output', metavar='FILE',
-                      help='scores and predictions as JSON')
+  parser.add_argument(
+    '--output', metavar='FILE', help='scores and predictions as JSON'
+  )
 
 
 def _eval(args: argparse.Namespace) -> None:
   from vidlm import eval as eval_lib
 
   scores = eval_lib.evaluate(
-    checkpoint=args.checkpoint, clip_dataset=args.clip_dataset,
-    split=args.split, kind=args.kind,
-    **commands.given(args, 'prompt', 'num_frames', 'batch_size', 'max_length',
-                     'output'),
+    checkpoint=args.checkpoint,
+    clip_dataset=args.clip_dataset,
+    split=args.split,
+    kind=args.kind,
+    **commands.given(
+      args, 'prompt', 'num_frames', 'batch_size', 'max_length', 'output'
+    ),
   )
   shown = {k: v for k, v in scores.items() if k != 'predictions'}
   print(json.dumps(shown, indent=2))
@@ -198,18 +258,42 @@ def _plan(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (
-  commands.Command('prepare', 'videos and annotations -> clip sets',
-                   _prepare_flags, _prepare, uses_jax=False),
-  commands.Command('instruct', 'captions and an LLM -> questions and answers',
-                   _instruct_flags, _instruct, uses_jax=False),
-  commands.Command('train', 'train a stage, as its gin recipe says',
-                   lambda parser: None, _train),
-  commands.Command('caption', 'clips or your own videos -> pseudo-captions',
-                   _caption_flags, _caption),
-  commands.Command('eval', 'score captions (CIDEr-D) or answers (accuracy)',
-                   _eval_flags, _eval),
-  commands.Command('plan', 'parameters, FLOPs, bytes and hours of a recipe',
-                   commands.add_plan_flags, _plan, uses_jax=False),
+  commands.Command(
+    'prepare',
+    'videos and annotations -> clip sets',
+    _prepare_flags,
+    _prepare,
+    uses_jax=False,
+  ),
+  commands.Command(
+    'instruct',
+    'captions and an LLM -> questions and answers',
+    _instruct_flags,
+    _instruct,
+    uses_jax=False,
+  ),
+  commands.Command(
+    'train',
+    'train a stage, as its gin recipe says',
+    lambda parser: None,
+    _train,
+  ),
+  commands.Command(
+    'caption',
+    'clips or your own videos -> pseudo-captions',
+    _caption_flags,
+    _caption,
+  ),
+  commands.Command(
+    'eval', 'score captions (CIDEr-D) or answers (accuracy)', _eval_flags, _eval
+  ),
+  commands.Command(
+    'plan',
+    'parameters, FLOPs, bytes and hours of a recipe',
+    commands.add_plan_flags,
+    _plan,
+    uses_jax=False,
+  ),
 )
 
 if __name__ == '__main__':

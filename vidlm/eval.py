@@ -15,8 +15,12 @@ from vidlm.evals import captioning, vqa
 
 
 def predict(
-  vlm: restored.RestoredVLM, task: tasks.ClipTask, *, num_frames: int,
-  batch_size: int, max_length: int,
+  vlm: restored.RestoredVLM,
+  task: tasks.ClipTask,
+  *,
+  num_frames: int,
+  batch_size: int,
+  max_length: int,
 ) -> dict[str, str]:
   """Greedy text for every example of a task.
 
@@ -45,8 +49,13 @@ def predict(
   @jax.jit
   def generate(params: Any, batch: Any, keys: Any) -> Any:
     return decoding.sample(
-      model, params, batch, sampler=samplers.Greedy(), num_samples=1,
-      max_length=max_length, keys=keys,
+      model,
+      params,
+      batch,
+      sampler=samplers.Greedy(),
+      num_samples=1,
+      max_length=max_length,
+      keys=keys,
     )
 
   keys = jax.random.split(jax.random.key(0), batch_size)[:, None]
@@ -60,14 +69,20 @@ def predict(
     for example_id, row in zip(ids, tokens, strict=False):
       if example_id in predictions:
         raise ValueError(f'two examples are called {example_id!r}')
-      predictions[example_id] = vlm.vocabulary.decode(row)
+      predictions[example_id] = vlm.vocabulary.decode(row.tolist())
   return predictions
 
 
 def evaluate(
-  *, checkpoint: str | restored.RestoredVLM, clip_dataset: str,
-  split: str = 'test', kind: str = 'caption', prompt: str = '',
-  num_frames: int | None = None, batch_size: int = 16, max_length: int = 64,
+  *,
+  checkpoint: str | restored.RestoredVLM,
+  clip_dataset: str,
+  split: str = 'test',
+  kind: str = 'caption',
+  prompt: str = '',
+  num_frames: int | None = None,
+  batch_size: int = 16,
+  max_length: int = 64,
   output: str | None = None,
 ) -> dict[str, Any]:
   """Scores a model on a clip set by greedy decoding.
@@ -90,25 +105,34 @@ def evaluate(
   if isinstance(checkpoint, str):
     vlm = restored.load_vlm(checkpoint)
   task = tasks.ClipTask(
-    name=f'eval_{kind}', vocabulary=vlm.vocabulary, clips=clip_dataset,
-    split=split, kind=kind, prompt=prompt,
+    name=f'eval_{kind}',
+    vocabulary=vlm.vocabulary,
+    clips=clip_dataset,
+    split=split,
+    kind=kind,
+    prompt=prompt,
   )
   table = task.examples()
   predictions = predict(
-    vlm, task, num_frames=num_frames or vlm.num_frames,
-    batch_size=batch_size, max_length=max_length,
+    vlm,
+    task,
+    num_frames=num_frames or vlm.num_frames,
+    batch_size=batch_size,
+    max_length=max_length,
   )
   if kind == 'question':
-    answers = {i: texts[0] for i, texts in zip(table.ids, table.texts, strict=True)}
+    answers = {
+      i: texts[0] for i, texts in zip(table.ids, table.texts, strict=True)
+    }
     scores = vqa.evaluate_answers(predictions, answers, split=split)
   else:
     references = dict(zip(table.ids, map(list, table.texts), strict=True))
-    scores = captioning.evaluate_captions(
-      predictions, references, split=split
-    )
-  logging.info('%s: %s', clip_dataset, {
-    k: v for k, v in scores.items() if isinstance(v, int | float)
-  })
+    scores = captioning.evaluate_captions(predictions, references, split=split)
+  logging.info(
+    '%s: %s',
+    clip_dataset,
+    {k: v for k, v in scores.items() if isinstance(v, int | float)},
+  )
   if output:
     _write_json({**scores, 'predictions': predictions}, output)
   return {**scores, 'predictions': predictions}

@@ -50,6 +50,9 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
   return RestoredVLM(
     objective=objective,
     params=checkpoints.load_params(checkpoint),
-    vocabulary=vocabulary, num_frames=num_frames, image_size=image_size,
-    lengths=lengths, checkpoint=checkpoint,
+    vocabulary=vocabulary,
+    num_frames=num_frames,
+    image_size=image_size,
+    lengths=lengths,
+    checkpoint=checkpoint,
   )

@@ -4,7 +4,7 @@ The signature is the contract; gin only binds it (t5x's `train.train`).
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import logging

@@ -41,8 +41,9 @@ def rewrite(output, shard, change):
   columns = captions_lib.CaptionRow.__dataclass_fields__
   rows = captions_lib.pq.read_table(path).to_pylist()
   rows = [{name: row[name] for name in columns} for row in rows]
-  change(rows)
   rows = [captions_lib.CaptionRow(**row) for row in rows]
+  # Not through the constructor, which would refuse some of it.
+  change([vars(row) for row in rows])
   captions_lib.write_file(path, rows, info)
   manifest = captions_lib.read_manifest(output)
   files = [

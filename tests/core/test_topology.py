@@ -1,8 +1,10 @@
 """Compiling for a TPU that isn't there; needs libtpu, skipped without it."""
 
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -70,8 +72,10 @@ def test_without_libtpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_child_gives_its_reason(
-  monkeypatch: pytest.MonkeyPatch,
+  monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
+  # A lock of its own: a real compilation may be holding the machine's.
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
   monkeypatch.setattr(topology, 'available', lambda: True)
   script = 'print("noise"); print("error: no such recipe"); exit(2)'
   with pytest.raises(ValueError, match=r'v5e:2x2: no such recipe$'):
@@ -80,11 +84,8 @@ def test_a_failed_child_gives_its_reason(
     topology.run_in_child(['sleep', '30'], V5E, timeout=1.0)
 
 
-def test_children_take_turns(
-  monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
+def test_children_take_turns(tmp_path: pathlib.Path) -> None:
   """Two parents at once: the second child starts after the first ended."""
-  monkeypatch.setattr(topology, 'available', lambda: True)
   log = tmp_path / 'log'
   child = (
     'import time\nfrom vidlm.core import topology\n'
@@ -99,7 +100,11 @@ def test_children_take_turns(
     ' hardware.parse_topology("v5e:2x2"))'
   )
   processes = [
-    subprocess.Popen([sys.executable, '-c', parent]) for _ in range(2)
+    subprocess.Popen(
+      [sys.executable, '-c', parent],
+      env=os.environ | {'TMPDIR': str(tmp_path)},
+    )
+    for _ in range(2)
   ]
   assert [p.wait(timeout=120) for p in processes] == [0, 0]
   assert log.read_text().split() == ['start', 'end', 'start', 'end']

@@ -146,3 +146,36 @@ def test_pad_to_leaves_multiples_alone() -> None:
   x = jnp.ones((2, 4))
   assert flash.pad_to(x, 2, axis=1) is x
   assert flash.pad_to(x, 3, axis=1).shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+  ('length', 'head_dim', 'biased'), [(256, 104, False), (136, 64, True)]
+)
+def test_kernel_lowers_for_tpu(length, head_dim, biased) -> None:
+  """Forward and backward, at the head sizes of ViT-G and T5, in bfloat16."""
+  x = jax.ShapeDtypeStruct((2, length, 4, head_dim), jnp.bfloat16)
+  bias = jax.ShapeDtypeStruct((1, 4, length, length), jnp.bfloat16)
+  mask = jax.ShapeDtypeStruct((2, 1, 1, length), bool)
+
+  def loss(query, bias, mask):
+    out = attention.dot_product_attention(
+      query,
+      query,
+      query,
+      scale=1.0,
+      bias=bias if biased else None,
+      mask=mask,
+      implementation='tpu',
+    )
+    return out.astype(jnp.float32).sum()
+
+  traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, bias, mask)
+  text = traced.lower(lowering_platforms=('tpu',)).as_text()
+  assert text.count('tpu_custom_call') >= 3  # Forward, dkv, dq.
+
+
+def test_unknown_implementation_is_an_error() -> None:
+  with pytest.raises(ValueError, match='choose one of'):
+    attention.dot_product_attention(
+      **inputs(), scale=1.0, implementation='triton'
+    )

@@ -7,7 +7,6 @@ without a word, and a shard's digest tells whether its clips have changed.
 
 import concurrent.futures
 import dataclasses
-import functools
 import itertools
 import os
 import pathlib
@@ -17,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from vidlm.captions import identity
-from vidlm.data import clip_schema, clips, preprocess
+from vidlm.data import clip_schema, clips, preprocess, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,23 +140,13 @@ class ClipSetSource:
   def _read(self, item: tuple[int, Mapping[str, Any]]) -> InputClip:
     number, row = item
     try:
-      record = self._parser.parse_example(self._reader.read([number])[0])
-      encoded = list(record['frames'])
+      encoded = records.encoded_frames(self._reader.read([number])[0])
       frames, mask = preprocess.eval_frames_from_jpeg(encoded, *self._frames)
     except Exception as error:
       # One damaged record must not end a run of millions.
       message = ' '.join(f'{type(error).__name__}: {error}'.split())
       return InputClip(**row, error=f'corrupt: {message}')
     return InputClip(**row, frames=frames, frame_mask=mask)
-
-  @functools.cached_property
-  def _parser(self) -> Any:
-    # TFDS's own reader of records that does without TensorFlow.
-    from tensorflow_datasets.core import example_parser
-
-    return example_parser.ExampleParserNp(
-      self._reader.features.get_serialized_info()
-    )
 
   def close(self) -> None:
     """See `Source`."""

@@ -29,7 +29,9 @@ class Command:
 
 
 def run(
-  program: str, description: str, commands: Sequence[Command],
+  program: str,
+  description: str,
+  commands: Sequence[Command],
   argv: Sequence[str] | None,
 ) -> int:
   """Parses argv and runs one command.
@@ -79,7 +81,8 @@ def parse_gin(args: argparse.Namespace, required: bool = True) -> None:
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
   """Flags of `plan`, for both command lines."""
   parser.add_argument(
-    '--topology', metavar='TOPOLOGY',
+    '--topology',
+    metavar='TOPOLOGY',
     help='compile for this pod, such as v5e:8x16',
   )
   parser.add_argument('--json', metavar='FILE', help='also write it here')

@@ -29,24 +29,37 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   """Adds the gin and multi-process flags every command shares."""
   group = parser.add_argument_group('gin')
   group.add_argument(
-    '--gin_file', action='append', default=[], metavar='FILE',
+    '--gin_file',
+    action='append',
+    default=[],
+    metavar='FILE',
     help='a recipe; may be repeated, later files win',
   )
   group.add_argument(
-    '--gin_bindings', action='append', default=[], metavar='BINDING',
-    help="one binding, such as TRAIN_STEPS=10; may be repeated",
+    '--gin_bindings',
+    action='append',
+    default=[],
+    metavar='BINDING',
+    help='one binding, such as TRAIN_STEPS=10; may be repeated',
   )
   group.add_argument(
-    '--gin_search_paths', default='', metavar='DIRS',
+    '--gin_search_paths',
+    default='',
+    metavar='DIRS',
     help='comma-separated folders to look gin files up in',
   )
   group.add_argument(
-    '--gin.NAME=VALUE', dest='_gin_help', action='store_true',
-    help="binds NAME, strings quoted twice: --gin.MODEL_DIR='\"runs/a\"'",
+    '--gin.NAME=VALUE',
+    dest='_gin_help',
+    action='store_true',
+    help='binds NAME, strings quoted twice: --gin.MODEL_DIR=\'"runs/a"\'',
   )
   group = parser.add_argument_group('several processes')
-  group.add_argument('--multihost', action='store_true',
-                     help='jax.distributed with the values found on the pod')
+  group.add_argument(
+    '--multihost',
+    action='store_true',
+    help='jax.distributed with the values found on the pod',
+  )
   group.add_argument('--coordinator_address', metavar='HOST:PORT')
   group.add_argument('--process_count', type=int, default=1)
   group.add_argument('--process_index', type=int, default=0)
@@ -130,9 +143,9 @@ def parse_gin(
 
 def _macro_names() -> list[str]:
   config = gin.config._CONFIG  # no public listing of macros exists
-  return sorted({
-    scope for scope, selector in config if selector == 'gin.macro' and scope
-  })
+  return sorted(
+    {scope for scope, selector in config if selector == 'gin.macro' and scope}
+  )
 
 
 def macro(name: str) -> Any:
@@ -208,7 +221,9 @@ def start_processes(args: argparse.Namespace) -> None:
       args.coordinator_address, args.process_count, args.process_index
     )
   logging.info(
-    'process %d of %d, %d devices', jax.process_index(), jax.process_count(),
+    'process %d of %d, %d devices',
+    jax.process_index(),
+    jax.process_count(),
     jax.device_count(),
   )
 
@@ -232,8 +247,9 @@ def start_logging() -> None:
   logging.set_stderrthreshold('info')
   # Orbax reports every file it touches; its warnings are enough.
   logging.get_absl_handler().addFilter(
-    lambda record: record.levelno > py_logging.INFO
-    or 'orbax' not in record.pathname
+    lambda record: (
+      record.levelno > py_logging.INFO or 'orbax' not in record.pathname
+    )
   )
 
 

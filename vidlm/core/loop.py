@@ -112,14 +112,33 @@ def train_loop(
     state = _start(
       objective, tx, partitioner, frozen_dtype, seed, initial_params
     )
-  log = _Log(objective, tx, model_dir, int(state.step), train_steps,
-             batch_size, peak_flops)
+  log = _Log(
+    objective,
+    tx,
+    model_dir,
+    int(state.step),
+    train_steps,
+    batch_size,
+    peak_flops,
+  )
   key = step.make_key(seed, partitioner)
   try:
     with _SigtermFlag() as stop, partitioner.activate():
       return _run(
-        built, tx, feed, partitioner, state, key, saver, log, stop,
-        train_steps, checkpoint_period, log_period, eval_fn, eval_period,
+        built,
+        tx,
+        feed,
+        partitioner,
+        state,
+        key,
+        saver,
+        log,
+        stop,
+        train_steps,
+        checkpoint_period,
+        log_period,
+        eval_fn,
+        eval_period,
       )
   finally:
     log.close()
@@ -127,19 +146,25 @@ def train_loop(
 
 
 def _start(
-  objective: Any, tx: optim.Optimizer, partitioner: Any, frozen_dtype: str,
-  seed: int, initial_params: Mapping[str, Any] | None,
+  objective: Any,
+  tx: optim.Optimizer,
+  partitioner: Any,
+  frozen_dtype: str,
+  seed: int,
+  initial_params: Mapping[str, Any] | None,
 ) -> train_state.TrainState:
   loaded: Mapping[str, Any] = {}
   if initial_params is not None:
-    wanted = trees.flatten(jax.tree.map(
-      lambda x: x, step.abstract_params(objective)
-    ))
+    wanted = trees.flatten(
+      jax.tree.map(lambda x: x, step.abstract_params(objective))
+    )
     wanted = {name: getattr(x, 'value', x) for name, x in wanted.items()}
     loaded, dropped, fresh = checkpoints.fit_params(initial_params, wanted)
     logging.info(
-      '%d parameters loaded; dropped: %s; fresh: %s', len(loaded),
-      ', '.join(dropped) or 'none', ', '.join(fresh) or 'none',
+      '%d parameters loaded; dropped: %s; fresh: %s',
+      len(loaded),
+      ', '.join(dropped) or 'none',
+      ', '.join(fresh) or 'none',
     )
   return step.initial_state(
     objective, tx, partitioner, frozen_dtype, seed, loaded
@@ -147,10 +172,20 @@ def _start(
 
 
 def _run(
-  built: step.Step, tx: optim.Optimizer, feed: Feed, partitioner: Any,
-  state: train_state.TrainState, key: Any, saver: checkpoints.Checkpoints,
-  log: '_Log', stop: '_SigtermFlag', train_steps: int,
-  checkpoint_period: int, log_period: int, eval_fn: Any, eval_period: int,
+  built: step.Step,
+  tx: optim.Optimizer,
+  feed: Feed,
+  partitioner: Any,
+  state: train_state.TrainState,
+  key: Any,
+  saver: checkpoints.Checkpoints,
+  log: '_Log',
+  stop: '_SigtermFlag',
+  train_steps: int,
+  checkpoint_period: int,
+  log_period: int,
+  eval_fn: Any,
+  eval_period: int,
 ) -> train_state.TrainState:
   first = int(state.step)
   if first >= train_steps:
@@ -217,8 +252,14 @@ class _Log:
   """Turns a step's scalars into a line of metrics and of progress."""
 
   def __init__(
-    self, objective: Any, tx: optim.Optimizer, model_dir: str, start: int,
-    total: int, batch_size: int, peak_flops: float | None,
+    self,
+    objective: Any,
+    tx: optim.Optimizer,
+    model_dir: str,
+    start: int,
+    total: int,
+    batch_size: int,
+    peak_flops: float | None,
   ):
     self._writer = metrics.MetricsWriter(model_dir, start)
     name = model_dir.rstrip('/').rsplit('/', 1)[-1]
@@ -244,7 +285,10 @@ class _Log:
     return scores
 
   def write(
-    self, done: int, scalars: Mapping[str, Any], rates: np.ndarray,
+    self,
+    done: int,
+    scalars: Mapping[str, Any],
+    rates: np.ndarray,
     scores: Mapping[str, float],
   ) -> None:
     values = {name: float(x) for name, x in scalars.items()} | dict(scores)
@@ -254,8 +298,10 @@ class _Log:
     if done > before:
       rate = (done - before) / max(self._last[1] - then, 1e-9)
     values |= {
-      **{f'lr/{name}': float(r)
-         for name, r in zip(self._labels, rates, strict=True)},
+      **{
+        f'lr/{name}': float(r)
+        for name, r in zip(self._labels, rates, strict=True)
+      },
     }
     if rate is not None:
       values |= {

@@ -39,7 +39,9 @@ class DatasetConfig:
 
 
 def make_feed(
-  config: DatasetConfig, train_steps: int, process_index: int = 0,
+  config: DatasetConfig,
+  train_steps: int,
+  process_index: int = 0,
   process_count: int = 1,
 ) -> Feed:
   """Returns start_step -> this process's batches from that step on.
@@ -89,7 +91,9 @@ def local_numbers(
 
 
 def draw(
-  numbers: np.ndarray, rates: tuple[float, ...], sizes: tuple[int, ...],
+  numbers: np.ndarray,
+  rates: tuple[float, ...],
+  sizes: tuple[int, ...],
   seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Component and example index of each global example number."""

@@ -84,11 +84,12 @@ def shuffled(
   if size == 1:
     return np.zeros_like(ordinals)
   mixed = (seed * 1_000_003 + component * 7_919) & 0x7FFFFFFF
-  seeds = np.stack([
-    np.full_like(epochs, mixed), epochs, np.full_like(epochs, size)
-  ], axis=-1)
+  seeds = np.stack(
+    [np.full_like(epochs, mixed), epochs, np.full_like(epochs, size)], axis=-1
+  )
   with tf.device('CPU'):
     return tf.random_index_shuffle(
-      tf.constant(positions, tf.int64), tf.constant(seeds, tf.int64),
+      tf.constant(positions, tf.int64),
+      tf.constant(seeds, tf.int64),
       tf.constant(np.full_like(positions, size - 1), tf.int64),
     ).numpy()

@@ -22,7 +22,10 @@ def _clip_features() -> Any:
 
 
 def parse_clip(
-  example: dict[str, tf.Tensor], *, num_frames: int, image_size: int,
+  example: dict[str, tf.Tensor],
+  *,
+  num_frames: int,
+  image_size: int,
   augment: bool,
 ) -> dict[str, tf.Tensor]:
   """Adds `frames` uint8[T, H, W, 3] and `frame_mask` bool[T].
@@ -39,7 +42,8 @@ def parse_clip(
     frames = _decode_frames(record['frames'], indices, num_frames)
     frames = (
       _jitter_and_crop(frames, image_size, example['seed'])
-      if augment else _resize_and_crop(frames, image_size)
+      if augment
+      else _resize_and_crop(frames, image_size)
     )
     # An image is one frame: what repeats it to T frames is masked.
     mask = (stored > 1) | (tf.range(num_frames) < 1)
@@ -67,12 +71,14 @@ def _decode_frames(
   encoded: tf.Tensor, indices: tf.Tensor, num_frames: int
 ) -> tf.Tensor:
   # Unrolled: a tf.map_fn over a handful of frames costs more than decoding.
-  return tf.stack([
-    tf.io.decode_jpeg(
-      encoded[indices[t]], channels=3, dct_method='INTEGER_ACCURATE'
-    )
-    for t in range(num_frames)
-  ])
+  return tf.stack(
+    [
+      tf.io.decode_jpeg(
+        encoded[indices[t]], channels=3, dct_method='INTEGER_ACCURATE'
+      )
+      for t in range(num_frames)
+    ]
+  )
 
 
 def _resize_and_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
@@ -82,13 +88,11 @@ def _resize_and_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
 
   def resize() -> tf.Tensor:
     short = tf.minimum(height, width)
-    new = tf.cast(
-      tf.round(tf.stack([height, width]) * size / short), tf.int32
-    )
+    new = tf.cast(tf.round(tf.stack([height, width]) * size / short), tf.int32)
     out = tf.image.resize(frames, new, antialias=True)
     out = tf.cast(tf.clip_by_value(tf.round(out), 0, 255), tf.uint8)
     top, left = (new[0] - size) // 2, (new[1] - size) // 2
-    return out[:, top:top + size, left:left + size]
+    return out[:, top : top + size, left : left + size]
 
   exact = (height == size) & (width == size)
   return tf.cond(exact, lambda: frames, resize)
@@ -110,7 +114,7 @@ def _jitter_and_crop(
   room = tf.cast(new - size + 1, tf.float32)
   unit = tf.random.stateless_uniform([2], seed + [0, 2])
   corner = tf.cast(unit * room, tf.int32)
-  return out[:, corner[0]:corner[0] + size, corner[1]:corner[1] + size]
+  return out[:, corner[0] : corner[0] + size, corner[1] : corner[1] + size]
 
 
 def choose_text(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -30,7 +30,9 @@ def decode_frames(record: bytes) -> UInt8[np.ndarray, 'n H W 3']:
   """All frames of a serialized clip record."""
   import PIL.Image
 
-  return np.stack([
-    np.asarray(PIL.Image.open(io.BytesIO(frame)).convert('RGB'))
-    for frame in encoded_frames(record)
-  ])
+  return np.stack(
+    [
+      np.asarray(PIL.Image.open(io.BytesIO(frame)).convert('RGB'))
+      for frame in encoded_frames(record)
+    ]
+  )

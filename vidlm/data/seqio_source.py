@@ -25,15 +25,21 @@ class IndexedSource(seqio.DataSource):
     return ['indices']
 
   def get_dataset(
-    self, split: str = 'train', shuffle: bool = True, seed: int | None = None,
-    shard_info: seqio.ShardInfo | None = None, num_epochs: int | None = 1,
+    self,
+    split: str = 'train',
+    shuffle: bool = True,
+    seed: int | None = None,
+    shard_info: seqio.ShardInfo | None = None,
+    num_epochs: int | None = 1,
   ) -> tf.data.Dataset:
     """Examples in order, or in the order of the feed, for seqio's own use."""
     del split
     size = len(self.table)
     ordinals = np.arange(size * (num_epochs or 1))
-    indices = order.shuffled(ordinals, size, seed or 0) if shuffle else (
-      ordinals % size
+    indices = (
+      order.shuffled(ordinals, size, seed or 0)
+      if shuffle
+      else (ordinals % size)
     )
     if shard_info:
       keep = slice(shard_info.index, None, shard_info.num_shards)
@@ -65,7 +71,9 @@ class IndexedSource(seqio.DataSource):
     records, prompts, texts = self.table.lookup(indices)
     flat = [text.encode() for group in texts for text in group]
     return (
-      _bytes(records), _bytes([p.encode() for p in prompts]), _bytes(flat),
+      _bytes(records),
+      _bytes([p.encode() for p in prompts]),
+      _bytes(flat),
       np.array([len(group) for group in texts], np.int64),
     )
 

@@ -59,7 +59,10 @@ class ExampleTable:
 
 
 def caption_examples(
-  clips: str, split: str, prompt: str, captions: str | None = None,
+  clips: str,
+  split: str,
+  prompt: str,
+  captions: str | None = None,
   limit: int | None = None,
 ) -> ExampleTable:
   """One example a clip, with every caption it has.
@@ -82,13 +85,15 @@ def caption_examples(
     from vidlm.data import captions as captions_lib
 
     table = captions_lib.read_captions(captions)
-    rows = zip(table['clip_id'].to_pylist(), table['captions'].to_pylist(),
-               strict=True)
+    rows = zip(
+      table['clip_id'].to_pylist(), table['captions'].to_pylist(), strict=True
+    )
     texts_of = {clip_id: texts for clip_id, texts in rows if texts}
   else:
     texts_of = dict(zip(ids, reader.texts(), strict=True))
   kept = [
-    (row, clip_id) for row, clip_id in enumerate(chosen)
+    (row, clip_id)
+    for row, clip_id in enumerate(chosen)
     if any(text.strip() for text in texts_of.get(clip_id, ()))
   ]
   if not kept:
@@ -97,15 +102,16 @@ def caption_examples(
     clips=reader,
     rows=np.array([row for row, _ in kept], np.int64),
     prompts=[prompt] * len(kept),
-    texts=[
-      [t for t in texts_of[clip_id] if t.strip()] for _, clip_id in kept
-    ],
+    texts=[[t for t in texts_of[clip_id] if t.strip()] for _, clip_id in kept],
     ids=[clip_id for _, clip_id in kept],
   )
 
 
 def question_examples(
-  clips: str, split: str, prompt: str, instructions: str | None = None,
+  clips: str,
+  split: str,
+  prompt: str,
+  instructions: str | None = None,
   kinds: Sequence[str] = (),
 ) -> ExampleTable:
   """One example a question.
@@ -177,6 +183,9 @@ def text_examples(path: str) -> ExampleTable:
       prompts.append(item['inputs'])
       texts.append([item['targets']])
   return ExampleTable(
-    clips=None, rows=np.full(len(prompts), -1, np.int64), prompts=prompts,
-    texts=texts, ids=[f'text-{i}' for i in range(len(prompts))],
+    clips=None,
+    rows=np.full(len(prompts), -1, np.int64),
+    prompts=prompts,
+    texts=texts,
+    ids=[f'text-{i}' for i in range(len(prompts))],
   )

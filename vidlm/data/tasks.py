@@ -140,10 +140,15 @@ def _preprocessors(frames: FrameOptions) -> list[Any]:
   from vidlm.data import preprocessors
 
   return [
-    functools.partial(_map, fn=functools.partial(
-      preprocessors.parse_clip, num_frames=frames.num_frames,
-      image_size=frames.image_size, augment=frames.augment,
-    )),
+    functools.partial(
+      _map,
+      fn=functools.partial(
+        preprocessors.parse_clip,
+        num_frames=frames.num_frames,
+        image_size=frames.image_size,
+        augment=frames.augment,
+      ),
+    ),
     functools.partial(_map, fn=preprocessors.choose_text),
     seqio.preprocessors.tokenize,
     seqio.preprocessors.append_eos_after_trim,

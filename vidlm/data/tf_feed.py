@@ -28,22 +28,26 @@ def _components(name: str) -> tuple[list[seqio.Task], tuple[float, ...]]:
 
 
 def training_batches(
-  name: str, config: 'feed.DatasetConfig', start_step: int, train_steps: int,
-  process_index: int, process_count: int,
+  name: str,
+  config: 'feed.DatasetConfig',
+  start_step: int,
+  train_steps: int,
+  process_index: int,
+  process_count: int,
 ) -> tf.data.Dataset:
   """Batches of one process, from start_step to train_steps."""
   parts, rates = _components(name)
   sizes = tuple(len(task.source.table) for task in parts)
 
-  def numbers(step: np.ndarray) -> np.ndarray:
+  def numbers(step: np.integer) -> np.ndarray:
     return feed.local_numbers(
       int(step), config.batch_size, process_index, process_count
     )
 
-  def labels(step: np.ndarray) -> np.ndarray:
+  def labels(step: np.integer) -> np.ndarray:
     return feed.draw(numbers(step), rates, sizes, config.seed)[0]
 
-  def rows(step: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def rows(step: np.integer, c: np.integer) -> tuple[np.ndarray, np.ndarray]:
     chosen, indices = feed.draw(numbers(step), rates, sizes, config.seed)
     mine = chosen == c
     return indices[mine], example_seeds(numbers(step)[mine], config.seed)
@@ -67,10 +71,16 @@ def training_batches(
   if len(streams) == 1:
     merged = streams[0]
   else:
-    choice = steps().map(
-      lambda s: tf.ensure_shape(tf.numpy_function(labels, [s], tf.int64), [None]),
-      deterministic=True,
-    ).unbatch()
+    choice = (
+      steps()
+      .map(
+        lambda s: tf.ensure_shape(
+          tf.numpy_function(labels, [s], tf.int64), [None]
+        ),
+        deterministic=True,
+      )
+      .unbatch()
+    )
     merged = tf.data.Dataset.choose_from_datasets(
       streams, choice, stop_on_empty_dataset=True
     )
@@ -101,12 +111,15 @@ def _finish(
   lengths = dict(config.task_feature_lengths)
   return dataset.map(
     lambda example: convert(example, lengths),
-    num_parallel_calls=2, deterministic=True,
+    num_parallel_calls=2,
+    deterministic=True,
   )
 
 
 def ordered_batches(
-  name: str, config: 'feed.DatasetConfig', process_index: int,
+  name: str,
+  config: 'feed.DatasetConfig',
+  process_index: int,
   process_count: int,
 ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
   """Every example of one task in order; see `feed.evaluation_batches`."""
@@ -115,14 +128,17 @@ def ordered_batches(
   mine = np.arange(len(table))[process_index::process_count]
   padded = -len(mine) % config.batch_size
   indices = np.concatenate([mine, np.zeros(padded, np.int64)])
-  raw = tf.data.Dataset.from_tensor_slices(
-    (indices, example_seeds(indices, config.seed))
-  ).batch(config.batch_size).map(
-    lambda i, s: task.source.lookup_tf(i, s), deterministic=True
-  ).unbatch()
+  raw = (
+    tf.data.Dataset.from_tensor_slices(
+      (indices, example_seeds(indices, config.seed))
+    )
+    .batch(config.batch_size)
+    .map(lambda i, s: task.source.lookup_tf(i, s), deterministic=True)
+    .unbatch()
+  )
   dataset = preprocess(task, raw, config.task_feature_lengths)
   batches = _finish(dataset, config).batch(config.batch_size).prefetch(2)
   for number, batch in enumerate(batches.as_numpy_iterator()):
     first = number * config.batch_size
-    rows = mine[first:first + config.batch_size]
+    rows = mine[first : first + config.batch_size]
     yield [table.ids[row] for row in rows], batch

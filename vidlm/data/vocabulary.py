@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
@@ -48,7 +50,7 @@ class Vocabulary:
     """Ids of a text, without end of sentence."""
     return self.processor.EncodeAsIds(text)
 
-  def decode(self, ids: Sequence[int]) -> str:
+  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
     """Text of ids up to the first end of sentence; padding is dropped."""
     kept = []
     for i in map(int, ids):
@@ -78,12 +80,23 @@ def train_sentencepiece(
   partial = f'{path}.partial'
   with open(partial, 'wb') as file:
     sentencepiece.SentencePieceTrainer.Train(
-      sentence_iterator=iter(texts), model_writer=file, vocab_size=vocab_size,
-      hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
-      pad_piece='<pad>', eos_piece='</s>', unk_piece='<unk>',
-      character_coverage=1.0, num_threads=1, minloglevel=2,
+      sentence_iterator=iter(texts),
+      model_writer=file,
+      vocab_size=vocab_size,
+      hard_vocab_limit=False,
+      pad_id=0,
+      eos_id=1,
+      unk_id=2,
+      bos_id=-1,
+      pad_piece='<pad>',
+      eos_piece='</s>',
+      unk_piece='<unk>',
+      character_coverage=1.0,
+      num_threads=1,
+      minloglevel=2,
       # A word is worth a piece: the miniature's language has few of them.
-      split_by_whitespace=True, model_type='unigram',
+      split_by_whitespace=True,
+      model_type='unigram',
     )
   os.replace(partial, path)
   return Vocabulary(path)

@@ -86,7 +86,7 @@ class MiniatureConfig:
   qp: int = 14
   pixel_format: str = 'yuv444p'
   two_bodies: float = 0.25
-  image_text: int = 6000
+  image_text: int = 24000
   text_only: int = 20000
   short_captions: int = 2400
   narratives: int = 600

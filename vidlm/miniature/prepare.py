@@ -20,12 +20,17 @@ from vidlm.miniature import corpora as corpora_lib
 from vidlm.miniature.config import MiniatureConfig
 
 _COLUMNS = {
-  'caption': 'captions', 'question': 'questions', 'answer': 'answers',
+  'caption': 'captions',
+  'question': 'questions',
+  'answer': 'answers',
 }
 
 
 def prepare_miniature(
-  output: str, *, config: MiniatureConfig = MiniatureConfig(), seed: int = 0,
+  output: str,
+  *,
+  config: MiniatureConfig = MiniatureConfig(),
+  seed: int = 0,
   workers: int = 2,
 ) -> None:
   """Draws the corpora and writes a clip set of each below `output`.
@@ -47,14 +52,20 @@ def prepare_miniature(
     split = 'test' if corpus.startswith('test') else 'train'
     prepare_lib.prepare_clips(
       [_in_split(entry, split) for entry in entries],
-      os.path.join(output, corpus), name=corpus, size=None, quality=95,
-      workers=workers, description=f'Miniature, seed {seed}: {corpus}.',
+      os.path.join(output, corpus),
+      name=corpus,
+      size=None,
+      quality=95,
+      workers=workers,
+      description=f'Miniature, seed {seed}: {corpus}.',
       overwrite=True,  # drawn again means read again; else this does nothing
     )
   stills = os.path.join(output, 'image_text')
   if 'train' not in clip_schema.splits(stills):
     count = clip_writer.write_clips(
-      _still_rows(config, seed), stills, 'image_text',
+      _still_rows(config, seed),
+      stills,
+      'image_text',
       description=f'Miniature, seed {seed}: stills.',
     )
     logging.info('%s: %d stills', stills, count)
@@ -79,7 +90,12 @@ def _still_rows(
       buffer, 'JPEG', quality=95, subsampling=0
     )
     yield clip_schema.ClipRow(
-      still.clip_id, 'drawn', 0.0, 0.0, (buffer.getvalue(),), (0.0,),
+      still.clip_id,
+      'drawn',
+      0.0,
+      0.0,
+      (buffer.getvalue(),),
+      (0.0,),
       (still.caption,),
     )
 

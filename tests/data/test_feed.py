@@ -1,0 +1,177 @@
+"""Batches from a real clip set: resumable, the same on any number of hosts."""
+
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from vidlm.data import clip_schema, clip_writer, feed, tasks
+from vidlm.data.vocabulary import train_sentencepiece
+
+WORDS = ['a red bar moves left', 'a blue ring grows', 'the cross falls down']
+
+
+def jpeg(value: int) -> bytes:
+  buffer = io.BytesIO()
+  image = np.full((24, 24, 3), value, np.uint8)
+  PIL.Image.fromarray(image).save(buffer, 'JPEG', quality=95)
+  return buffer.getvalue()
+
+
+def row(i: int) -> clip_schema.ClipRow:
+  frames = 1 if i == 0 else 4  # clip 0 is an image
+  return clip_schema.ClipRow(
+    f'clip{i}',
+    'drawn',
+    0.0,
+    2.0,
+    tuple(jpeg(10 * i + f) for f in range(frames)),
+    tuple(f / 2 for f in range(frames)),
+    texts=tuple(f'{word} {i}' for word in WORDS[: 1 + i % 3]),
+    questions=('what falls', 'what grows') if i % 2 else (),
+    answers=('cross', 'ring') if i % 2 else (),
+  )
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('feed')
+  clip_writer.write_clips([row(i) for i in range(11)], str(folder / 'clips'))
+  lines = [{'inputs': f'say {w}', 'targets': w} for w in WORDS]
+  (folder / 'text.jsonl').write_text(
+    ''.join(json.dumps(x) + '\n' for x in lines)
+  )
+  train_sentencepiece(
+    [
+      f'{w} {i} what say Generate the alt-text: Answer in en:'
+      for w in WORDS
+      for i in range(11)
+    ],
+    str(folder / 'v.model'),
+    64,
+  )
+  return folder
+
+
+def config(folder, name, batch_size=4, augment=False, **options):
+  from vidlm.data.vocabulary import Vocabulary
+
+  vocabulary = Vocabulary(str(folder / 'v.model'))
+
+  def task(suffix, **kwargs):
+    return tasks.ClipTask(f'{name}_{suffix}', vocabulary, str(folder), **kwargs)
+
+  mixture = tasks.ClipMixture(
+    name,
+    [
+      (task('captions', clips='clips'), 2.0),
+      (task('questions', clips='clips', kind='question'), 1.0),
+      (task('text', kind='text', texts='text.jsonl'), 1.0),
+    ],
+  )
+  return feed.DatasetConfig(
+    options.pop('task', mixture),
+    {'inputs': 12, 'targets': 12},
+    batch_size,
+    seed=3,
+    frames=tasks.FrameOptions(4, 16, augment),
+    **options,
+  )
+
+
+def equal(a, b):
+  return all(np.array_equal(a[k], b[k]) for k in a) and a.keys() == b.keys()
+
+
+@pytest.mark.parametrize('augment', [False, True])
+def test_a_resumed_feed_goes_on_where_it_was(folder, augment):
+  make = feed.make_feed(config(folder, 'resume', augment=augment), 12)
+  whole = list(make(0))
+  assert len(whole) == 12
+  for start in (1, 7):
+    assert all(map(equal, whole[start:], make(start)))
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_make_the_same_global_batches(folder, processes):
+  whole = feed.take(feed.make_feed(config(folder, 'split'), 6), 6)
+  parts = [
+    feed.take(feed.make_feed(config(folder, 'split'), 6, p, processes), 6)
+    for p in range(processes)
+  ]
+  for step, batch in enumerate(whole):
+    for name, value in batch.items():
+      joined = np.concatenate([part[step][name] for part in parts])
+      np.testing.assert_array_equal(joined, value)
+
+
+def test_features_are_the_encoder_decoders(folder):
+  batch = feed.take(feed.make_feed(config(folder, 'features'), 50), 50)
+  for b in batch:
+    assert b['frames'].shape == (4, 4, 16, 16, 3)
+    targets, inputs = b['decoder_target_tokens'], b['decoder_input_tokens']
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+    assert (inputs[:, 0] == 0).all()
+    np.testing.assert_array_equal(b['decoder_loss_weights'], targets > 0)
+  masks = {tuple(m) for b in batch for m in b['frame_mask'].tolist()}
+  assert masks == {
+    (True,) * 4,
+    (False,) * 4,
+    (True, False, False, False),
+  }
+
+
+def test_every_caption_of_a_clip_is_drawn(folder):
+  task = tasks.ClipTask(
+    'one',
+    config(folder, 'x').mixture_or_task.tasks[0][0].vocabulary,
+    str(folder),
+    clips='clips',
+  )
+  seen = {
+    task.vocabulary.decode(row)
+    for b in feed.make_feed(config(folder, 'x', task=task), 60)(0)
+    for row in b['decoder_target_tokens']
+  }
+  assert {f'{w} 2' for w in WORDS} <= seen
+
+
+def test_evaluation_sees_each_example_once_and_pads(folder):
+  task = tasks.ClipTask(
+    'ordered',
+    config(folder, 'y').mixture_or_task.tasks[0][0].vocabulary,
+    str(folder),
+    clips='clips',
+    kind='question',
+  )
+  ids = []
+  for batch_ids, batch in feed.evaluation_batches(
+    config(folder, 'y', task=task)
+  ):
+    assert len(batch['frames']) == 4
+    ids += batch_ids
+  assert len(ids) == len(set(ids)) == 10
+  assert {'clip1', 'clip1#1'} <= set(ids)
+
+
+def test_tasks_are_listed_by_seqio(folder):
+  import seqio
+
+  feed.make_feed(config(folder, 'listed'), 1)
+  assert 'listed' in seqio.MixtureRegistry.names()
+  assert 'listed_captions' in seqio.TaskRegistry.names()
+  task = seqio.get_mixture_or_task('listed_captions')
+  lengths = {'inputs': 12, 'targets': 12}
+  examples = list(task.get_dataset(lengths, 'train', shuffle=False))
+  assert len(examples) == 11 and examples[0]['targets'][-1] == 1
+
+
+def test_mistakes_are_named(folder):
+  with pytest.raises(ValueError, match='does not divide over 3'):
+    feed.make_feed(config(folder, 'odd'), 1, 0, 3)
+  with pytest.raises(ValueError, match='kind'):
+    tasks.ClipTask('k', None, str(folder), 'clips', kind='poem').examples()
+  with pytest.raises(ValueError, match='converter'):
+    feed.make_feed(config(folder, 'c', converter='none'), 1)(0)
