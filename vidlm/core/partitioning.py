@@ -273,7 +273,8 @@ def _spec(
   sizes: Mapping[str, int],
 ) -> PartitionSpec:
   """Maps logical axes to mesh axes, each used once and only if it divides."""
-  table, used, spec = dict(rules), set(), []
+  # The first rule of an axis wins, as in t5x.
+  table, used, spec = dict(reversed(rules)), set(), []
   for axis, n in zip(axes, shape, strict=True):
     target = table.get(axis) if axis is not None else None
     if target in used or target is None or n % sizes.get(target, n + 1):
