@@ -104,6 +104,7 @@ def describe() -> dict[str, Any]:
 
 def run_part(args: argparse.Namespace) -> dict[str, Any]:
   """Runs one part in this process."""
+  import gpu_check
   import gpu_parts
 
   vit_attention, llm_attention = args.attention.split('/')
@@ -112,8 +113,10 @@ def run_part(args: argparse.Namespace) -> dict[str, Any]:
   )
   if args.part == 'device':
     return describe()
-  if args.part in ('ceiling', 'check'):
-    return getattr(gpu_parts, args.part)(options)
+  if args.part == 'ceiling':
+    return gpu_parts.ceiling(options)
+  if args.part == 'check':
+    return gpu_check.check(options)
   if args.part.startswith('caption_k'):
     samples = int(args.part.removeprefix('caption_k'))
     return gpu_parts.caption_part(

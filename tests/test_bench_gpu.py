@@ -105,7 +105,7 @@ def test_nothing_but_the_jax_set_is_imported() -> None:
     'for name in ("tensorflow", "seqio", "orbax", "tensorboardX", "av"):\n'
     '  sys.modules[name] = None\n'
     f'sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(SCRIPT.parents[1])!r}]\n'
-    'import gpu, gpu_parts\n'
+    'import gpu, gpu_check, gpu_parts\n'
   )
   done = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, timeout=120

@@ -26,13 +26,14 @@ from vidlm.core import (
 )
 
 CONFIGS = [
-  optim.Adafactor(min_dim_size_to_factor=16, momentum=0.9), optim.AdamW(),
+  optim.Adafactor(min_dim_size_to_factor=16, momentum=0.9),
+  optim.AdamW(),
   optim.Sgd(None),
 ]
 
 
 def partitioner(data=1, model=1):
-  devices = jax.devices()[:data * model]
+  devices = jax.devices()[: data * model]
   mesh = partitioning.make_mesh(data, model, devices)
   return partitioning.Partitioner(mesh, fsdp_min_size=64)
 
@@ -87,7 +88,8 @@ def test_round_trip_and_layout(tmp_path, config):
 def test_keep(tmp_path):
   save(tmp_path, make()[0], 1, 2, 3, 4, keep=2)
   assert sorted(p.name for p in tmp_path.glob('checkpoint_*')) == [
-    'checkpoint_3', 'checkpoint_4'
+    'checkpoint_3',
+    'checkpoint_4',
   ]
 
 
@@ -108,14 +110,15 @@ def test_restore_onto_other_devices(tmp_path):
 def payload(folder):
   """Files that hold values or say where they are."""
   return sorted(
-    p for p in (folder / 'state').rglob('*')
+    p
+    for p in (folder / 'state').rglob('*')
     if p.is_file() and (p.parent.name == 'd' or p.name == 'manifest.ocdbt')
   )
 
 
 def truncate(folder):
   path = max(payload(folder), key=lambda p: p.stat().st_size)
-  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def remove(folder):
@@ -168,9 +171,7 @@ def test_a_damaged_newest_falls_back_and_says_so(tmp_path, damage, monkeypatch):
 def test_every_single_flipped_byte_is_harmless_or_noticed(tmp_path):
   state, abstract = make(hidden=8)
   save(tmp_path, state, 1)
-  path = max(
-    payload(tmp_path / 'checkpoint_1'), key=lambda p: p.stat().st_size
-  )
+  path = max(payload(tmp_path / 'checkpoint_1'), key=lambda p: p.stat().st_size)
   raw = path.read_bytes()
   for position in random.Random(1).sample(range(len(raw)), 12):
     broken = bytearray(raw)
@@ -186,18 +187,19 @@ def test_every_single_flipped_byte_is_harmless_or_noticed(tmp_path):
 def test_leftovers_of_a_killed_save_are_ignored(tmp_path):
   state, abstract = make()
   save(tmp_path, state, 1)
-  (tmp_path / 'checkpoint_9.orbax-checkpoint-tmp' / 'state').mkdir(
-    parents=True
-  )
+  (tmp_path / 'checkpoint_9.orbax-checkpoint-tmp' / 'state').mkdir(parents=True)
   assert int(restore(tmp_path, abstract).step) == 1
   assert checkpoints.find(str(tmp_path)).parent.name == 'checkpoint_1'
 
 
-@pytest.mark.parametrize('change,match', [
-  (dict(hidden=32), r'target/img/Dense_0/bias is float32\[64\].*\[32\]'),
-  (dict(schedule=toy.IMG), 'SCHEDULE'),
-  (dict(config=optim.Sgd(None)), 'also holds state/param_states'),
-])
+@pytest.mark.parametrize(
+  'change,match',
+  [
+    (dict(hidden=32), r'target/img/Dense_0/bias is float32\[64\].*\[32\]'),
+    (dict(schedule=toy.IMG), 'SCHEDULE'),
+    (dict(config=optim.Sgd(None)), 'also holds state/param_states'),
+  ],
+)
 def test_another_model_is_refused_and_named(tmp_path, change, match):
   save(tmp_path, make(schedule=toy.BOTH)[0], 1)
   with pytest.raises(ValueError, match=match):
@@ -237,7 +239,8 @@ def test_fingerprints_agree_and_see_one_bit(dtype):
   rng = np.random.default_rng(0)
   x = np.asarray(jnp.asarray(rng.normal(size=(8, 6, 5)) * 10, dtype))
   sharded = jax.device_put(
-    x, jax.sharding.NamedSharding(
+    x,
+    jax.sharding.NamedSharding(
       partitioning.make_mesh(4, 2), jax.sharding.PartitionSpec('data', 'model')
     ),
   )

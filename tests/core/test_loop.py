@@ -45,15 +45,24 @@ def assert_same_state(a, b):
 
 def test_metrics_of_a_run(tmp_path):
   toy.train(
-    tmp_path, peak_flops=1e9, train_steps=4, eval_period=2,
+    tmp_path,
+    peak_flops=1e9,
+    train_steps=4,
+    eval_period=2,
     eval_fn=lambda state: {'zero': float(state.step) * 0},
   )
   last = lines(tmp_path)[-1]
   assert last['step'] == 4 and last['eval/zero'] == 0
   assert last['lr/llm'] == pytest.approx(1e-2)
   assert last['lr/img'] == pytest.approx(1e-2)
-  for name in ('grad_norm', 'update_norm', 'mean', 'examples_per_second',
-               'model_flops_per_second', 'mfu'):
+  for name in (
+    'grad_norm',
+    'update_norm',
+    'mean',
+    'examples_per_second',
+    'model_flops_per_second',
+    'mfu',
+  ):
     assert np.isfinite(last[name]), name
   assert len(losses(tmp_path)) == 4
   assert any(p.name.startswith('events.') for p in tmp_path.iterdir())
@@ -72,7 +81,9 @@ def start(model_dir, *flags):
   program = pathlib.Path(toy.__file__)
   return subprocess.Popen(
     [sys.executable, str(program), str(model_dir), *flags],
-    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
     env={**os.environ, 'PYTHONPATH': str(program.parents[2])},
   )
 
@@ -149,10 +160,13 @@ def test_a_feed_that_ends_is_an_error(tmp_path):
 
 @pytest.mark.parametrize('schedule', [toy.IMG, toy.LLM])
 def test_frozen_leaves_stay_and_have_no_state(tmp_path, schedule):
-  initial = trees.unflatten({
-    name: np.random.default_rng(i).normal(size=x.shape).astype('float32') * 0.1
-    for i, (name, x) in enumerate(shapes().items())
-  })
+  initial = trees.unflatten(
+    {
+      name: np.random.default_rng(i).normal(size=x.shape).astype('float32')
+      * 0.1
+      for i, (name, x) in enumerate(shapes().items())
+    }
+  )
   state = toy.train(
     tmp_path, schedule=schedule, initial_params=initial, train_steps=4
   )
@@ -225,10 +239,12 @@ def test_runs_of_the_same_shapes_compile_once(tmp_path):
   toy.TRACES.clear()
   for i in range(3):
     toy.train(
-      tmp_path / str(i), objective=objective, seed=i, train_steps=3 + i,
-      feed=toy.Feed(), schedule=[
-        ('.*', optim.warmup_cosine(1e-3 * (i + 1), 1, 3 + i))
-      ],
+      tmp_path / str(i),
+      objective=objective,
+      seed=i,
+      train_steps=3 + i,
+      feed=toy.Feed(),
+      schedule=[('.*', optim.warmup_cosine(1e-3 * (i + 1), 1, 3 + i))],
     )
   assert len(toy.TRACES) == 1
   assert losses(tmp_path / '0')[1] != losses(tmp_path / '1')[1]

@@ -24,7 +24,9 @@ def test_later_steps_are_dropped_on_resume(tmp_path):
   writer.write(3, {'loss': 9.0})
   writer.close()
   assert [(r['step'], r['loss']) for r in rows(tmp_path)] == [
-    (1, 1.0), (2, 0.5), (3, 9.0)
+    (1, 1.0),
+    (2, 0.5),
+    (3, 9.0),
   ]
   assert not list(tmp_path.glob('*.partial'))
   assert list(tmp_path.glob('events.out.tfevents.*'))

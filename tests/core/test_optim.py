@@ -57,13 +57,20 @@ def test_make_splits_and_groups():
   assert hash(again.static) == hash(made.static)
 
 
-@pytest.mark.parametrize('schedule,extra,match', [
-  ([('.*', None)], {}, 'every parameter is frozen'),
-  ([('img/.*', optim.constant(1.0))], {}, "covers 'llm/embedding'"),
-  ([('.*', optim.warmup_rsqrt)], {}, 'call the schedule'),
-  ([('.*', optim.constant(1.0))], {'lr_mults': [('.*', 0.0)]}, 'by None'),
-  ([('.*', optim.constant(1.0))], {'wd_mults': [('img/.*', 1.0)]}, 'wd_mults'),
-])
+@pytest.mark.parametrize(
+  'schedule,extra,match',
+  [
+    ([('.*', None)], {}, 'every parameter is frozen'),
+    ([('img/.*', optim.constant(1.0))], {}, "covers 'llm/embedding'"),
+    ([('.*', optim.warmup_rsqrt)], {}, 'call the schedule'),
+    ([('.*', optim.constant(1.0))], {'lr_mults': [('.*', 0.0)]}, 'by None'),
+    (
+      [('.*', optim.constant(1.0))],
+      {'wd_mults': [('img/.*', 1.0)]},
+      'wd_mults',
+    ),
+  ],
+)
 def test_mistakes_are_named(schedule, extra, match):
   with pytest.raises(ValueError, match=match):
     optim.make(NAMES, schedule, optim.Adafactor(), **extra)
@@ -96,7 +103,9 @@ def tree_of(params, seed):
   return {
     n: jnp.asarray(
       np.random.default_rng((seed, len(n))).normal(size=p.shape), jnp.float32
-    ) * 3.0 ** jnp.arange(p.shape[0]).reshape(-1, *[1] * (p.ndim - 1)) % 5
+    )
+    * 3.0 ** jnp.arange(p.shape[0]).reshape(-1, *[1] * (p.ndim - 1))
+    % 5
     for n, p in params.items()
   }
 
@@ -106,28 +115,49 @@ def assert_close(a, b):
     np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize('ours,theirs', [
-  (optim.Adafactor(), optax.adafactor(
-    0.1, multiply_by_parameter_scale=False)),
-  (optim.Adafactor(multiply_by_parameter_scale=True), optax.adafactor(0.1)),
-  (optim.Adafactor(clipping_threshold=None, momentum=0.9), optax.adafactor(
-    0.1, multiply_by_parameter_scale=False, clipping_threshold=None,
-    momentum=0.9)),
-  (optim.Sgd(), optax.sgd(0.1, 0.9)),
-  (optim.Sgd(None), optax.sgd(0.1)),
-  (optim.AdamW(), optax.adamw(0.1, weight_decay=0.01, mask=lambda p: {
-    n: n.endswith('kernel') for n in p})),
-])
+@pytest.mark.parametrize(
+  'ours,theirs',
+  [
+    (
+      optim.Adafactor(),
+      optax.adafactor(0.1, multiply_by_parameter_scale=False),
+    ),
+    (optim.Adafactor(multiply_by_parameter_scale=True), optax.adafactor(0.1)),
+    (
+      optim.Adafactor(clipping_threshold=None, momentum=0.9),
+      optax.adafactor(
+        0.1,
+        multiply_by_parameter_scale=False,
+        clipping_threshold=None,
+        momentum=0.9,
+      ),
+    ),
+    (optim.Sgd(), optax.sgd(0.1, 0.9)),
+    (optim.Sgd(None), optax.sgd(0.1)),
+    (
+      optim.AdamW(),
+      optax.adamw(
+        0.1,
+        weight_decay=0.01,
+        mask=lambda p: {n: n.endswith('kernel') for n in p},
+      ),
+    ),
+  ],
+)
 def test_optimizers_match_optax(ours, theirs):
   assert_close(run(ours, tree(0)), reference(theirs, tree(0)))
 
 
-@pytest.mark.parametrize('config', [
-  optim.Adafactor(min_dim_size_to_factor=4),
-  optim.Adafactor(min_dim_size_to_factor=4, multiply_by_parameter_scale=True,
-                  momentum=0.9),
-  optim.Adafactor(),
-])
+@pytest.mark.parametrize(
+  'config',
+  [
+    optim.Adafactor(min_dim_size_to_factor=4),
+    optim.Adafactor(
+      min_dim_size_to_factor=4, multiply_by_parameter_scale=True, momentum=0.9
+    ),
+    optim.Adafactor(),
+  ],
+)
 def test_stacked_layers_train_as_separate_ones(config):
   # 8 layers of 4 x 6: factoring over the two largest axes would take layers.
   rng = np.random.default_rng(0)
@@ -137,9 +167,7 @@ def test_stacked_layers_train_as_separate_ones(config):
 
   def train(split):
     params = split(start)
-    made = optim.make(
-      sorted(params), [('.*', optim.constant(0.1))], config
-    )
+    made = optim.make(sorted(params), [('.*', optim.constant(0.1))], config)
     state = made.tx.init(params)
     for g in grads:
       updates, state, _ = made.update(
@@ -152,14 +180,17 @@ def test_stacked_layers_train_as_separate_ones(config):
     return {'img/encoderblock/kernel': jnp.asarray(x, jnp.float32)}
 
   def separate(x):
-    return {f'img/encoderblock_{i}/kernel': jnp.asarray(y, jnp.float32)
-            for i, y in enumerate(x)}
+    return {
+      f'img/encoderblock_{i}/kernel': jnp.asarray(y, jnp.float32)
+      for i, y in enumerate(x)
+    }
 
   whole, parts = train(stacked), train(separate)
   for i in range(8):
     np.testing.assert_allclose(
       whole['img/encoderblock/kernel'][i],
-      parts[f'img/encoderblock_{i}/kernel'], rtol=1e-5,
+      parts[f'img/encoderblock_{i}/kernel'],
+      rtol=1e-5,
     )
 
 
@@ -182,7 +213,8 @@ def test_clipping_looks_at_the_trained_part_as_optax_does():
 def test_multipliers_scale_rate_and_decay():
   params = {'a/kernel': jnp.ones((2, 2)), 'b/kernel': jnp.ones((2, 2))}
   made = optim.make(
-    sorted(params), [('.*', optim.constant(0.1))],
+    sorted(params),
+    [('.*', optim.constant(0.1))],
     optim.Sgd(None, weight_decay=0.5),
     lr_mults=[('a/.*', 2.0), ('.*', 1.0)],
     wd_mults=[('a/.*', 0.0), ('.*', 1.0)],
@@ -193,13 +225,13 @@ def test_multipliers_scale_rate_and_decay():
   )
   np.testing.assert_allclose(updates['a/kernel'], -0.2, rtol=1e-6)
   np.testing.assert_allclose(updates['b/kernel'], -0.15, rtol=1e-6)
-  assert float(norms['grad_norm']) == pytest.approx(8 ** 0.5)
+  assert float(norms['grad_norm']) == pytest.approx(8**0.5)
   assert float(norms['update_norm']) == pytest.approx(0.5)
 
 
 def test_gin_reads_a_schedule():
   gin.clear_config()
-  gin.parse_config('''
+  gin.parse_config("""
     from __gin__ import dynamic_registration
     from vidlm.core import optim
     SCHEDULE = [('img/.*', @optim.warmup_rsqrt()), ('llm/.*', None)]
@@ -208,7 +240,7 @@ def test_gin_reads_a_schedule():
     optim.make.names = ['img/a', 'llm/b']
     optim.make.schedule = %SCHEDULE
     optim.make.optimizer = @optim.Adafactor()
-  ''')
+  """)
   made = gin.get_configurable('optim.make')()
   gin.clear_config()
   assert made.trained == ('img/a',)

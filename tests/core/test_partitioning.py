@@ -11,9 +11,7 @@ from vidlm.core import optim, partitioning
 
 
 def boxed(axes, *shape):
-  return nn.LogicallyPartitioned(
-    jax.ShapeDtypeStruct(shape, jnp.float32), axes
-  )
+  return nn.LogicallyPartitioned(jax.ShapeDtypeStruct(shape, jnp.float32), axes)
 
 
 def specs(partitioner, **leaves):
@@ -38,8 +36,10 @@ def test_rules_place_parameters():
     odd=boxed(('vocab', 'embed'), 97, 64),
     bare=jax.ShapeDtypeStruct((8,), jnp.float32),
   ) == {
-    'qkv': P(None, 'model'), 'stacked': P(None, 'model', None),
-    'odd': P(None, None), 'bare': P(None),
+    'qkv': P(None, 'model'),
+    'stacked': P(None, 'model', None),
+    'odd': P(None, None),
+    'bare': P(None),
   }
 
 
@@ -54,8 +54,10 @@ def test_fsdp_splits_the_largest_free_axis_but_never_layers():
     odd=boxed(('embed', 'vocab'), 61, 97),
     small=boxed(('embed',), 32),
   ) == {
-    'qkv': P('data', 'model'), 'stacked': P(None, 'data', 'model'),
-    'odd': P(None, None), 'small': P(None),
+    'qkv': P('data', 'model'),
+    'stacked': P(None, 'data', 'model'),
+    'odd': P(None, None),
+    'small': P(None),
   }
 
 
@@ -141,16 +143,22 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, _):
     x = partitioning.constrain(x, 'batch', 'embed')
-    x = nn.Dense(x.shape[-1], kernel_init=nn.with_logical_partitioning(
-      nn.initializers.lecun_normal(), ('embed', 'mlp')
-    ))(x)
+    x = nn.Dense(
+      x.shape[-1],
+      kernel_init=nn.with_logical_partitioning(
+        nn.initializers.lecun_normal(), ('embed', 'mlp')
+      ),
+    )(x)
     return partitioning.constrain(x, 'batch', 'embed'), None
 
 
 def test_constraints_survive_scan_remat_and_gradients():
   model = nn.scan(
-    nn.remat(Block), variable_axes={'params': 0}, split_rngs={'params': True},
-    length=3, metadata_params={nn.PARTITION_NAME: 'layers'},
+    nn.remat(Block),
+    variable_axes={'params': 0},
+    split_rngs={'params': True},
+    length=3,
+    metadata_params={nn.PARTITION_NAME: 'layers'},
   )()
   x = jnp.ones((8, 16))
   partitioner = partitioning.Partitioner(
@@ -158,7 +166,8 @@ def test_constraints_survive_scan_remat_and_gradients():
   )
   params = model.init(jax.random.key(0), x, None)['params']
   assert specs(partitioner, **params) == {
-    'Dense_0/kernel': P(None, None, 'model'), 'Dense_0/bias': P(None, None)
+    'Dense_0/kernel': P(None, None, 'model'),
+    'Dense_0/bias': P(None, None),
   }
 
   def loss(params):

@@ -18,8 +18,10 @@ import numpy as np
 from vidlm.core import loop, optim, partitioning
 
 TRACES = []  # One entry whenever a loss function is traced.
-BOTH = (('img/.*', optim.warmup_rsqrt(1e-2, 3)),
-        ('llm/.*', optim.constant(1e-2)))
+BOTH = (
+  ('img/.*', optim.warmup_rsqrt(1e-2, 3)),
+  ('llm/.*', optim.constant(1e-2)),
+)
 IMG = (('img/.*', optim.warmup_rsqrt(1e-2, 3)), ('llm/.*', None))
 LLM = (('img/.*', None), ('llm/.*', optim.constant(1e-2)))
 
@@ -32,17 +34,15 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    for i, (width, axes) in enumerate((
-      (self.hidden, ('embed', 'mlp')), (self.out, ('mlp', 'embed'))
-    )):
+    for i, (width, axes) in enumerate(
+      ((self.hidden, ('embed', 'mlp')), (self.out, ('mlp', 'embed')))
+    ):
       x = nn.Dense(
         width,
         kernel_init=nn.with_logical_partitioning(
           nn.initializers.lecun_normal(), axes
         ),
-        bias_init=nn.with_logical_partitioning(
-          nn.initializers.zeros, axes[1:]
-        ),
+        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, axes[1:]),
         name=f'Dense_{i}',
       )(x)
       x = partitioning.constrain(nn.tanh(x), 'batch', axes[1])
@@ -117,12 +117,22 @@ class Feed:
 
 def train(model_dir, **overrides):
   """Runs the loop on the toy."""
-  arguments = dict(
-    objective=ToyObjective(), feed=Feed(), schedule=BOTH,
-    optimizer=optim.Adafactor(min_dim_size_to_factor=16),
-    partitioner=None, model_dir=str(model_dir), train_steps=8, batch_size=16,
-    checkpoint_period=3, log_period=1, keep=2,
-  ) | overrides
+  arguments = (
+    dict(
+      objective=ToyObjective(),
+      feed=Feed(),
+      schedule=BOTH,
+      optimizer=optim.Adafactor(min_dim_size_to_factor=16),
+      partitioner=None,
+      model_dir=str(model_dir),
+      train_steps=8,
+      batch_size=16,
+      checkpoint_period=3,
+      log_period=1,
+      keep=2,
+    )
+    | overrides
+  )
   if arguments['partitioner'] is None:
     mesh = partitioning.make_mesh(devices=jax.devices()[:1])
     arguments['partitioner'] = partitioning.Partitioner(mesh)
@@ -139,11 +149,13 @@ def main():
   args = parser.parse_args()
   if args.limit_file_size is not None:
     import resource
+
     limit = args.limit_file_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
   try:
     train(
-      args.model_dir, train_steps=args.train_steps,
+      args.model_dir,
+      train_steps=args.train_steps,
       feed=Feed(pause=args.pause),
     )
   except loop.Preempted:

@@ -73,7 +73,7 @@ def config(folder, name, batch_size=4, augment=False, **options):
   )
   return feed.DatasetConfig(
     options.pop('task', mixture),
-    {'inputs': 12, 'targets': 12},
+    {'inputs': 24, 'targets': 24},
     batch_size,
     seed=3,
     frames=tasks.FrameOptions(4, 16, augment),
@@ -163,7 +163,7 @@ def test_tasks_are_listed_by_seqio(folder):
   assert 'listed' in seqio.MixtureRegistry.names()
   assert 'listed_captions' in seqio.TaskRegistry.names()
   task = seqio.get_mixture_or_task('listed_captions')
-  lengths = {'inputs': 12, 'targets': 12}
+  lengths = {'inputs': 24, 'targets': 24}
   examples = list(task.get_dataset(lengths, 'train', shuffle=False))
   assert len(examples) == 11 and examples[0]['targets'][-1] == 1
 

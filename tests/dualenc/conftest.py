@@ -12,24 +12,9 @@ TEXT_WIDTH, TEXT_DEPTH, TEXT_HEADS = 64, 3, 4
 VOCAB, CONTEXT, EMBED, FRAMES = 96, 12, 24, 4
 
 
-def _import_open_clip() -> Any:
-  """Imports open_clip even beside a torchvision built for another torch."""
-  torch = pytest.importorskip('torch')
-  try:
-    import torchvision  # noqa: F401
-  except RuntimeError:
-    # A torchvision with CUDA beside a torch without: its operators are
-    # missing, and nothing here calls them. Declared, they can be imported.
-    library = torch.library.Library('torchvision', 'FRAGMENT')
-    for name in ('nms', 'qnms'):
-      library.define(f'{name}(Tensor a, Tensor b, float c) -> Tensor')
-    _import_open_clip.library = library  # Dropped, it would be undone.
-  return pytest.importorskip('open_clip')
-
-
 @pytest.fixture(scope='session')
-def open_clip() -> Any:
-  return _import_open_clip()
+def open_clip(torchvision_operators: None) -> Any:
+  return pytest.importorskip('open_clip')
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,5 @@
 """T5 1.1 and SigLIP against Hugging Face, random small weights, float32."""
 
-import sys
-
 import flax.linen as nn
 import flax.traverse_util
 import jax
@@ -9,21 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-
-try:
-  import torchvision  # noqa: F401
-except (ImportError, RuntimeError):
-  # PyPI's torchvision is built for CUDA and does not load beside a CPU build
-  # of torch; transformers would import it all the same, though T5 and SigLIP
-  # need nothing of it.
-  sys.modules['torchvision'] = None
-
 import transformers
 
 from vidlm import decoding
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import t5, t5_layers, vit
 from vidlm.nn.scan_layout import stack
+
+pytestmark = pytest.mark.usefixtures('torchvision_operators')
 
 VOCAB, LAYERS, HEADS, DIM = 64, 2, 4, 32
 
@@ -97,7 +88,7 @@ def to_ours(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope='module')
-def hf_t5() -> transformers.T5ForConditionalGeneration:
+def hf_t5() -> 'transformers.T5ForConditionalGeneration':
   config = transformers.T5Config(
     vocab_size=VOCAB,
     d_model=DIM,

@@ -35,8 +35,11 @@ class Checkpoints:
     """
     self._dir = _absolute(model_dir)
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, step_prefix=_PREFIX, create=True,
-      enable_async_checkpointing=True, cleanup_tmp_directories=True,
+      max_to_keep=keep,
+      step_prefix=_PREFIX,
+      create=True,
+      enable_async_checkpointing=True,
+      cleanup_tmp_directories=True,
     )
     self._manager = ocp.CheckpointManager(self._dir, options=options)
 
@@ -53,10 +56,13 @@ class Checkpoints:
     if step in self._manager.all_steps():
       return
     saved = train_state.to_state_dict(state)
-    begun = self._manager.save(step, args=ocp.args.Composite(
-      state=ocp.args.StandardSave(saved),
-      fingerprints=ocp.args.JsonSave(fingerprints.of(trees.flatten(saved))),
-    ))
+    begun = self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(saved),
+        fingerprints=ocp.args.JsonSave(fingerprints.of(trees.flatten(saved))),
+      ),
+    )
     if not begun:
       raise RuntimeError(
         f'{self._dir}: checkpoint_{step} was not saved, the folder already '
@@ -103,7 +109,10 @@ class Checkpoints:
         errors[step] = error
         logging.warning(
           '%s/checkpoint_%d is damaged or of another model, trying the one '
-          'before: %s', self._dir, step, _short(error),
+          'before: %s',
+          self._dir,
+          step,
+          _short(error),
         )
         continue
       self._set_aside(list(errors))
@@ -122,9 +131,9 @@ class Checkpoints:
     wanted = train_state.to_state_dict(abstract)
     folder = epath.Path(self._dir) / f'{_PREFIX}_{step}'
     _check_same(_metadata(folder / 'state'), wanted)
-    saved = self._manager.restore(step, args=ocp.args.Composite(
-      state=ocp.args.StandardRestore(wanted)
-    ))['state']
+    saved = self._manager.restore(
+      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+    )['state']
     _verify(trees.flatten(saved), folder)
     state = train_state.from_state_dict(saved, abstract)
     if int(state.step) != step:
@@ -171,9 +180,7 @@ def _check_same(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     if name not in saved:
       raise ValueError(f'lacks {name}; has the model or SCHEDULE changed?')
     if name not in wanted:
-      raise ValueError(
-        f'also holds {name}; has the model or SCHEDULE changed?'
-      )
+      raise ValueError(f'also holds {name}; has the model or SCHEDULE changed?')
     old, new = saved[name], wanted[name]
     if (tuple(old.shape), old.dtype) != (tuple(new.shape), new.dtype):
       raise ValueError(
@@ -236,27 +243,33 @@ def load_params(path: str) -> dict[str, Any]:
   try:
     with ocp.PyTreeCheckpointer() as reader:
       # No optimizer state is read.
-      item = trees.unflatten({
-        name: leaf for name, leaf in _metadata(folder).items()
-        if name.startswith('target/')
-      })
+      item = trees.unflatten(
+        {
+          name: leaf
+          for name, leaf in _metadata(folder).items()
+          if name.startswith('target/')
+        }
+      )
       args = jax.tree.map(
         lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
       )
-      saved = reader.restore(folder, args=ocp.args.PyTreeRestore(
-        item=item, restore_args=args, partial_restore=True
-      ))
+      saved = reader.restore(
+        folder,
+        args=ocp.args.PyTreeRestore(
+          item=item, restore_args=args, partial_restore=True
+        ),
+      )
     _verify(trees.flatten(saved), folder.parent)
   except Exception as error:
     raise ValueError(
-      f'{folder}: the checkpoint is damaged or of another kind: '
-      f'{_short(error)}'
+      f'{folder}: the checkpoint is damaged or of another kind: {_short(error)}'
     ) from error
   return saved['target']
 
 
 def fit_params(
-  params: Mapping[str, Any], wanted: Mapping[str, Any],
+  params: Mapping[str, Any],
+  wanted: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[str], list[str]]:
   """Chooses from loaded parameters those that a model wants.
 
@@ -284,8 +297,10 @@ def fit_params(
       'the checkpoint shares no parameter with the model; it has '
       f'{_some(flat)}, the model {_some(wanted)}'
     )
-  return kept, sorted(flat.keys() - wanted.keys()), sorted(
-    wanted.keys() - flat.keys()
+  return (
+    kept,
+    sorted(flat.keys() - wanted.keys()),
+    sorted(wanted.keys() - flat.keys()),
   )
 
 

@@ -69,7 +69,7 @@ def _on_host(x: np.ndarray) -> np.uint32:
   bits = flat.view(f'uint{8 * flat.dtype.itemsize}')
   total = 0
   for start in range(0, bits.size, _BLOCK):
-    block = bits[start:start + _BLOCK].astype(np.uint32)
+    block = bits[start : start + _BLOCK].astype(np.uint32)
     index = np.arange(start, start + block.size, dtype=np.uint64)
     weights = (2 * index + 1).astype(np.uint32)
     total += int(np.sum(block * weights, dtype=np.uint32))

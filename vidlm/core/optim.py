@@ -159,7 +159,8 @@ def make(
   """
   names = sorted(names)
   chosen = trees.match_rules(
-    [(pattern, i) for i, (pattern, _) in enumerate(schedule)], names,
+    [(pattern, i) for i, (pattern, _) in enumerate(schedule)],
+    names,
     what='SCHEDULE',
   )
   active = [i for i, (_, fn) in enumerate(schedule) if fn is not None]
@@ -180,7 +181,9 @@ def make(
       ' > 0, and a part is frozen by None in SCHEDULE.'
     )
   wds = _factors(
-    wd_mults, names, 'wd_mults',
+    wd_mults,
+    names,
+    'wd_mults',
     lambda name: float(bool(re.fullmatch('.*kernel', name))),
   )
   return Optimizer(

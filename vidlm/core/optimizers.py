@@ -52,10 +52,13 @@ class Adafactor:
     self, stacked: Callable[[str], bool]
   ) -> optax.GradientTransformation:
     """See `OptimizerConfig`."""
-    parts = [optax.scale_by_factored_rms(
-      decay_rate=self.decay_rate, epsilon=self.epsilon,
-      min_dim_size_to_factor=self.min_dim_size_to_factor,
-    )]
+    parts = [
+      optax.scale_by_factored_rms(
+        decay_rate=self.decay_rate,
+        epsilon=self.epsilon,
+        min_dim_size_to_factor=self.min_dim_size_to_factor,
+      )
+    ]
     if self.clipping_threshold is not None:
       parts.append(optax.clip_by_block_rms(self.clipping_threshold))
     if self.multiply_by_parameter_scale:

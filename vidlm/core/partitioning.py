@@ -181,7 +181,8 @@ class Partitioner:
     if self.fsdp and data > 1 and math.prod(shape) >= self.fsdp_min_size:
       # Not over 'layers': a scan would gather the whole stack for every layer.
       free = [
-        i for i, n in enumerate(shape)
+        i
+        for i, n in enumerate(shape)
         if spec[i] is None and n % data == 0 and axes[i] != 'layers'
       ]
       if free and 'data' not in spec:
@@ -252,8 +253,8 @@ def opt_shardings(
     if leaf.shape == shape:
       return trained_shardings[owner]
     for axis in range(len(shape)):
-      if leaf.shape == shape[:axis] + shape[axis + 1:]:
-        kept = PartitionSpec(*spec[:axis], *spec[axis + 1:])
+      if leaf.shape == shape[:axis] + shape[axis + 1 :]:
+        kept = PartitionSpec(*spec[:axis], *spec[axis + 1 :])
         return NamedSharding(mesh, kept)
     return whole
 

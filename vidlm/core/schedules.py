@@ -29,8 +29,11 @@ def warmup_rsqrt(peak: float = 1e-4, warmup_steps: int = 1000) -> Schedule:
 
 
 def warmup_cosine(
-  peak: float, warmup_steps: int, total_steps: int,
-  end: float = 0.0, start: float = 0.0,
+  peak: float,
+  warmup_steps: int,
+  total_steps: int,
+  end: float = 0.0,
+  start: float = 0.0,
 ) -> Schedule:
   """Linear warm-up from `start`, then half a cosine down to `end`."""
 

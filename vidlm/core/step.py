@@ -48,8 +48,11 @@ def abstract_params(objective: Any) -> Any:
 
 
 def build_train_step(
-  objective: Any, optimizer: optim.Optimizer,
-  partitioner: partitioning.Partitioner, batch_size: int, frozen_dtype: str,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner,
+  batch_size: int,
+  frozen_dtype: str,
 ) -> Step:
   """Builds the step, or returns that of an earlier run with equal arguments.
 
@@ -61,15 +64,23 @@ def build_train_step(
     frozen_dtype: What frozen leaves are kept in.
   """
   return _build(
-    objective, optimizer.static, len(optimizer.groups), partitioner,
-    batch_size, frozen_dtype,
+    objective,
+    optimizer.static,
+    len(optimizer.groups),
+    partitioner,
+    batch_size,
+    frozen_dtype,
   )
 
 
 @functools.lru_cache(maxsize=16)
 def _build(
-  objective: Any, optimizer: optim.Optimizer, groups: int,
-  partitioner: partitioning.Partitioner, batch_size: int, frozen_dtype: str,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  groups: int,
+  partitioner: partitioning.Partitioner,
+  batch_size: int,
+  frozen_dtype: str,
 ) -> Step:
   state = abstract_state(objective, optimizer, partitioner, frozen_dtype)
   batch = {
@@ -87,15 +98,17 @@ def _build(
   def step(state, batch, learning_rates, key):
     return _step(objective, optimizer, state, batch, learning_rates, key)
 
-  function = jax.jit(
-    step, donate_argnums=0, out_shardings=(shardings, whole)
-  )
+  function = jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole))
   return Step(function, state, batch, rates, key)
 
 
 def _step(
-  objective: Any, optimizer: optim.Optimizer, state: train_state.TrainState,
-  batch: Mapping[str, Array], learning_rates: Array, key: Array,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  state: train_state.TrainState,
+  batch: Mapping[str, Array],
+  learning_rates: Array,
+  key: Array,
 ) -> tuple[train_state.TrainState, dict[str, Array]]:
   key = jax.random.fold_in(key, state.step)
 
@@ -125,8 +138,10 @@ def _step(
 
 
 def abstract_state(
-  objective: Any, optimizer: optim.Optimizer,
-  partitioner: partitioning.Partitioner, frozen_dtype: str,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner,
+  frozen_dtype: str,
 ) -> train_state.TrainState:
   """Shapes, types and shardings of the state; nothing is allocated."""
   boxed = abstract_params(objective)
@@ -149,14 +164,18 @@ def abstract_state(
     place(shapes.frozen, shardings),
     jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-      shapes.opt_state, opt,
+      shapes.opt_state,
+      opt,
     ),
   )
 
 
 def initial_state(
-  objective: Any, optimizer: optim.Optimizer,
-  partitioner: partitioning.Partitioner, frozen_dtype: str, seed: int,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner,
+  frozen_dtype: str,
+  seed: int,
   loaded: Mapping[str, Any],
 ) -> train_state.TrainState:
   """The state at step 0: loaded parameters where there are, fresh elsewhere.
@@ -190,8 +209,10 @@ def _key_maker(sharding: jax.sharding.NamedSharding) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _initializer(
-  objective: Any, optimizer: optim.Optimizer,
-  partitioner: partitioning.Partitioner, frozen_dtype: str,
+  objective: Any,
+  optimizer: optim.Optimizer,
+  partitioner: partitioning.Partitioner,
+  frozen_dtype: str,
 ) -> Any:
   """(key, {name: loaded array}) -> state; one compilation for equal runs."""
   abstract = abstract_state(objective, optimizer, partitioner, frozen_dtype)

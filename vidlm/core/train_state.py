@@ -34,7 +34,8 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def create(
-  flat_params: Mapping[str, Any], optimizer: optim.Optimizer,
+  flat_params: Mapping[str, Any],
+  optimizer: optim.Optimizer,
   frozen_dtype: str = 'bfloat16',
 ) -> TrainState:
   """Splits parameters and makes optimizer state; traceable.

@@ -120,7 +120,7 @@ def _coverage_error(
   if uncovered:
     parts.append(
       f'no pattern covers {_some(uncovered)}; add one'
-      f" (patterns: {[p for p, _ in rules]})"
+      f' (patterns: {[p for p, _ in rules]})'
     )
   for pattern in unused:
     hidden = sum(bool(re.fullmatch(pattern, name)) for name in names)

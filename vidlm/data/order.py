@@ -15,7 +15,7 @@ _BLOCK = 1024
 
 
 def block_counts(
-  rates: Sequence[float], block: int = _BLOCK
+  rates: Sequence[float | int], block: int = _BLOCK
 ) -> Int[np.ndarray, 'c']:
   """Examples of each component in a block, by largest remainder.
 
@@ -43,7 +43,7 @@ def _block_labels(counts: tuple[int, ...], seed: int, block: int) -> np.ndarray:
 
 
 def components(
-  numbers: Int[np.ndarray, 'b'], rates: Sequence[float], seed: int
+  numbers: Int[np.ndarray, 'b'], rates: Sequence[float | int], seed: int
 ) -> tuple[Int[np.ndarray, 'b'], Int[np.ndarray, 'b']]:
   """Component of each example of a mixture, and its number within that.
 
