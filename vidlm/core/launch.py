@@ -218,7 +218,12 @@ def start_processes(args: argparse.Namespace) -> None:
     if not args.coordinator_address:
       raise ValueError('--process_count > 1 needs --coordinator_address')
     jax.distributed.initialize(
-      args.coordinator_address, args.process_count, args.process_index
+      args.coordinator_address,
+      args.process_count,
+      args.process_index,
+      # What the flags say holds: under Slurm, detection would also leave each
+      # process one GPU only.
+      cluster_detection_method='deactivate',
     )
   logging.info(
     'process %d of %d, %d devices',
