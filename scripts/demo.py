@@ -285,8 +285,7 @@ class Demo:
     if self.own_model().name == 'language':
       return (
         'Captioned by the miniature, which has seen nothing but drawn bodies: '
-        'these captions show the path, not a description. Train on real '
-        'videos with `make real-pixels VIDEOS=DIR`.'
+        'these captions show the path, not a description.'
       )
     return f'Captioned by {self.own_model()}, trained on a captioned folder.'
 

@@ -28,8 +28,7 @@ class VLMCaptioner:
   don't depend on it.
 
   Attributes:
-    model: A `VideoVLM`, or another module with the methods of
-      `decoding.Model`.
+    model: A `VideoVLM`, or a module with its methods.
     params: Its parameters, nested arrays.
     vocabulary: Of prompt and captions.
     prompt: The instruction or question; the paper's by default.
