@@ -38,15 +38,20 @@ class ClipBpe(seqio.Vocabulary):
     return self._tokenizer.decode(ids)
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    def encode(text: bytes) -> np.ndarray:
-      return np.array(self._encode(text.decode('utf-8', 'replace')), np.int32)
+    def encode(text: Any) -> np.ndarray:
+      # TensorFlow hands over bytes in a graph and an array when eager.
+      raw = np.asarray(text, object).item()
+      return np.array(self._encode(raw.decode('utf-8', 'replace')), np.int32)
 
     ids = tf.numpy_function(encode, [s], tf.int32)
     ids.set_shape([None])
     return ids
 
   def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-    raise NotImplementedError('decode CLIP ids outside of tf.data')
+    def decode(row: np.ndarray) -> bytes:
+      return self._decode(row.tolist()).encode()
+
+    return tf.ensure_shape(tf.numpy_function(decode, [ids], tf.string), [])
 
   def __eq__(self, other: Any) -> bool:
     return isinstance(other, ClipBpe)
