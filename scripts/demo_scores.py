@@ -70,7 +70,7 @@ def _score_dual_encoder(demo: Any, name: str) -> Any:
       split='test',
       task=task,
       batch_size=50,
-      templates='plain' if task == 'classification' else None,
+      templates=str(demo.output / 'data/class_templates.txt'),
     )
     for task in ('retrieval', 'classification')
   }

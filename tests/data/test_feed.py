@@ -10,7 +10,7 @@ import pytest
 from vidlm.data import clip_schema, clip_writer, feed, tasks
 from vidlm.data.vocabulary import train_sentencepiece
 
-WORDS = ['a red bar moves left', 'a blue ring grows', 'the cross falls down']
+WORDS = ['a red bar moves left', 'a blue ring grows', 'the square falls down']
 
 
 def jpeg(value: int) -> bytes:
@@ -31,7 +31,7 @@ def row(i: int) -> clip_schema.ClipRow:
     tuple(f / 2 for f in range(frames)),
     texts=tuple(f'{word} {i}' for word in WORDS[: 1 + i % 3]),
     questions=('what falls', 'what grows') if i % 2 else (),
-    answers=('cross', 'ring') if i % 2 else (),
+    answers=('square', 'ring') if i % 2 else (),
   )
 
 

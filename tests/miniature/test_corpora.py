@@ -114,7 +114,7 @@ def test_retrieval_descriptions_are_distinct_and_many():
 
 def test_too_many_descriptions_are_refused():
   config = MiniatureConfig(test_retrieval=999)
-  with pytest.raises(ValueError, match='360 distinct'):
+  with pytest.raises(ValueError, match='270 distinct'):
     items.make_item('test_retrieval', 0, config, 0)
 
 

@@ -90,7 +90,7 @@ def test_shares():
   shares = grammar.caption_shares(
     [
       ('a red bar grows while a blue ring moves up', bodies),
-      ('a green cross grows', bodies),
+      ('a green square grows', bodies),
     ]
   )
   assert shares == grammar.CaptionShares(0.5, 0.25, 2 / 3, 2)

@@ -94,9 +94,9 @@ def train_sentencepiece(
       character_coverage=1.0,
       num_threads=1,
       minloglevel=2,
-      # A word is worth a piece: the miniature's language has few of them.
-      split_by_whitespace=True,
-      model_type='unigram',
+      # Unigram drops whole words from a language of few: "Generate the
+      # alt-text:" became 14 pieces; BPE makes 6 of it.
+      model_type='bpe',
     )
   os.replace(partial, path)
   return Vocabulary(path)

@@ -88,10 +88,10 @@ class MiniatureConfig:
   two_bodies: float = 0.25
   image_text: int = 24000
   text_only: int = 20000
-  short_captions: int = 2400
+  short_captions: int = 4000
   narratives: int = 600
   web_clips: int = 2400
-  test_retrieval: int = 300
+  test_retrieval: int = 270
   test_classification: int = 300
   test_captioning: int = 300
   test_qa: int = 300

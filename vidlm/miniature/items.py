@@ -133,9 +133,9 @@ def sample_still(rng: np.random.Generator, two_bodies: float) -> world.Scene:
   """One frame with no, one or two bodies anywhere, of any size."""
   draw = rng.random()
   count = 2 if draw < two_bodies else 0 if draw > 0.97 else 1
-  largest = 12.5 if count == 2 else 15.0
+  largest = 12.5 if count == 2 else 14.5
   while True:
-    widths = rng.uniform(5.0, largest, count)
+    widths = rng.uniform(8.0, largest, count)
     margins = widths[:, None] / 2 + 0.5
     centres = rng.uniform(margins, SIDE - margins, (count, 2))
     apart = count < 2 or (

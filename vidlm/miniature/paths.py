@@ -104,7 +104,7 @@ def _swings(rng, times, lane, window, shape):
 
 def _grows(rng, times, lane, window, shape):
   start, stop = window or (0.0, times[-1])
-  small = rng.uniform(4.5, 6.0)
+  small = rng.uniform(7.5, 8.5)
   big = lane.widths[1] + rng.uniform(-0.5, 1.5)
   track = _still(rng, times, lane, big)
   done = np.clip((times - start) / (stop - start), 0, 1)

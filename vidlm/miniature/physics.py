@@ -5,7 +5,7 @@ import pymunk
 from jaxtyping import Float
 
 SIDE = 32.0  # cells across the picture
-_SUBSTEPS = 8
+_SUBSTEPS = 16
 _BODY, _WALL = 1, 2
 _REACH = 50.0  # walls are longer than the world, so that no corner is open
 BAR_HEIGHT = 0.36  # of its width

@@ -18,6 +18,7 @@ from vidlm.data import prepare as prepare_lib
 from vidlm.data.vocabulary import train_sentencepiece
 from vidlm.miniature import corpora as corpora_lib
 from vidlm.miniature.config import MiniatureConfig
+from vidlm.miniature.vocabulary import class_templates
 
 _COLUMNS = {
   'caption': 'captions',
@@ -37,7 +38,8 @@ def prepare_miniature(
 
   Args:
     output: Folder for videos/ (mp4 files, annotations), one clip set a
-      corpus, text_only.jsonl and vocabulary.model. What is there for the
+      corpus, text_only.jsonl, class_templates.txt (prompts of zero-shot
+      classification) and vocabulary.model. What is there for the
       same config and seed is left as it is.
     config: Sizes and noise.
     seed: The only source of randomness.
@@ -70,6 +72,10 @@ def prepare_miniature(
     )
     logging.info('%s: %d stills', stills, count)
   _share_text(made.text_only, output)
+  _write_text(
+    os.path.join(output, 'class_templates.txt'),
+    '\n'.join(class_templates()) + '\n',
+  )
   vocabulary = os.path.join(output, 'vocabulary.model')
   if not os.path.exists(vocabulary):
     train_sentencepiece(_training_text(made, config, seed), vocabulary)
@@ -104,10 +110,13 @@ def _share_text(path: str, output: str) -> None:
   target = os.path.join(output, 'text_only.jsonl')
   if not os.path.exists(target):
     with open(path, encoding='utf-8') as source:
-      text = source.read()
-    with open(f'{target}.partial', 'w', encoding='utf-8') as file:
-      file.write(text)
-    os.replace(f'{target}.partial', target)
+      _write_text(target, source.read())
+
+
+def _write_text(path: str, text: str) -> None:
+  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
+    file.write(text)
+  os.replace(f'{path}.partial', path)
 
 
 def _training_text(

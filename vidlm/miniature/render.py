@@ -11,7 +11,6 @@ from vidlm.miniature.physics import BAR_HEIGHT, SIDE
 from vidlm.miniature.vocabulary import COLOURS
 from vidlm.miniature.world import Background, Scene
 
-_CROSS_ARM = 0.34  # thickness of a cross's arms, of its width
 _RING_WALL = 0.26  # thickness of a ring, of its width
 
 
@@ -24,11 +23,6 @@ def _distance(
     return np.maximum(ax, ay) - half
   if shape == 'bar':
     return np.maximum(ax - half, ay - half * BAR_HEIGHT)
-  if shape == 'cross':
-    arm = half * _CROSS_ARM
-    across = np.maximum(ax - half, ay - arm)
-    upright = np.maximum(ax - arm, ay - half)
-    return np.minimum(across, upright)
   wall = width * _RING_WALL / 2
   return np.abs(np.hypot(dx, dy) - (half - wall)) - wall
 

@@ -55,7 +55,7 @@ def place_name(x: float, y: float) -> str:
 
 def size_name(width: float) -> str:
   """'small', 'big' or nothing."""
-  return 'small' if width < 8.5 else 'big' if width >= 13 else ''
+  return 'small' if width < 9.5 else 'big' if width >= 13 else ''
 
 
 def _at(place: str) -> str:
