@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ import numpy as np
 
 from dualenc import data
 from dualenc.evals import classification, prompts, retrieval
+from dualenc.models import two_towers
 from vidlm.core import checkpoints, launch
 from vidlm.data import clips as clips_lib
 from vidlm.data import preprocess, records
@@ -54,20 +57,47 @@ class Towers:
     self, reader: Any, rows: Sequence[int], batch_size: int = 32
   ) -> np.ndarray:
     """Unit vectors float32[n, E] of stored clips."""
+    stored = (
+      records.encoded_frames(record)
+      for i in range(0, len(rows), batch_size)
+      for record in reader.read(list(rows[i : i + batch_size]))
+    )
+    return self.embed_frames(stored, batch_size)
+
+  def embed_frames(
+    self, clips: Iterable[Sequence[bytes]], batch_size: int = 32
+  ) -> np.ndarray:
+    """Unit vectors float32[n, E] of clips given as JPEG frames.
+
+    Raises:
+      ValueError: If there is no clip, or one without a readable frame.
+    """
     tower = self.model.img
+    clips = iter(clips)
     out = []
-    for i in range(0, len(rows), batch_size):
+    count = 0
+    while batch := list(itertools.islice(clips, batch_size)):
       frames = np.stack(
         [
-          preprocess.eval_frames(
-            records.decode_frames(record), tower.num_frames, tower.image_size
+          preprocess.eval_frames_from_jpeg(
+            encoded, tower.num_frames, tower.image_size
           )[0]
-          for record in reader.read(list(rows[i : i + batch_size]))
+          for encoded in batch
         ]
       )
+      count += len(batch)
       frames = _pad(frames, batch_size)
       out.append(np.asarray(self._embed[0](self.params, frames)))
-    return np.concatenate(out)[: len(rows)]
+    if not out:
+      raise ValueError('no clip to embed')
+    return np.concatenate(out)[:count]
+
+  @property
+  def logit_scale(self) -> float:
+    """What training multiplied similarities by, the inverse temperature."""
+    t = float(np.asarray(self.params['t'])[0])
+    low, high = two_towers.MIN_LOG_SCALE, two_towers.MAX_LOG_SCALE
+    return math.exp(min(max(t, low), high))
 
 
 @functools.lru_cache(maxsize=8)

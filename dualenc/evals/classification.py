@@ -43,6 +43,23 @@ def class_embeddings(
   return _unit(embeddings.mean(axis=1))
 
 
+def probabilities(
+  scores: Float[np.ndarray, 'n c'], logit_scale: float
+) -> Float[np.ndarray, 'n c']:
+  """Softmax over the classes, as the contrastive loss sees similarities.
+
+  Args:
+    scores: [clips, classes], cosines.
+    logit_scale: what training multiplied them by (`Towers.logit_scale`).
+
+  Returns:
+    [clips, classes], float64; each row sums to 1.
+  """
+  logits = logit_scale * scores.astype(np.float64)
+  weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+  return weights / weights.sum(axis=1, keepdims=True)
+
+
 def evaluate(
   scores: Float[np.ndarray, 'n c'],
   labels: Int[np.ndarray, 'm'],
