@@ -1,6 +1,10 @@
 """Caption sets as a table: what is kept, what is counted, what is shown."""
 
+import io
+
+import av
 import numpy as np
+import PIL.Image
 import pytest
 
 from vidlm.captions import browse, statistics
@@ -171,3 +175,34 @@ def test_gallery_rows(captions):
     'a': ['a blue square (x 2)'],
   }
   assert rows[0].texts['a'] == ['(corrupt: no frames)']
+
+
+def write_film(path, levels, fps=4):
+  """A second of each grey level."""
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream('libx264', rate=fps)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+    for level in np.repeat(levels, fps):
+      image = np.full((48, 64, 3), level, np.uint8)
+      out.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+    out.mux(stream.encode(None))
+
+
+def grey(frames):
+  return [np.asarray(PIL.Image.open(io.BytesIO(f))).mean() for f in frames]
+
+
+def test_frames_of_a_captioned_folder(tmp_path):
+  """Cut clips begin where their row says, whole ones at the start."""
+  films = tmp_path / 'films'
+  films.mkdir()
+  write_film(films / 'film.mp4', [20, 220])
+  captions = browse.read({'a': write_set(tmp_path / 'a', A)})
+  captions['video'] = 'film.mp4'
+  captions.loc[captions['clip_id'] == 'c1', 'start'] = 1.0
+  captions.loc[captions['clip_id'] == 'c2', 'video'] = 'gone.mp4'
+  frames = browse.open_frames(captions, str(films))
+  assert frames.clip_ids == ['c0', 'c1', 'c2']
+  whole, cut, gone = frames.read(frames.clip_ids)
+  assert grey(whole) == pytest.approx([20] * 4 + [220] * 4, abs=5)
+  assert grey(cut) == pytest.approx([220] * 4, abs=5) and gone == ()
