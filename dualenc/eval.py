@@ -15,7 +15,7 @@ import numpy as np
 from dualenc import data
 from dualenc.evals import classification, prompts, retrieval
 from dualenc.models import two_towers
-from vidlm.core import checkpoints, launch
+from vidlm.core import checkpoints, launch, runs
 from vidlm.data import clips as clips_lib
 from vidlm.data import preprocess, records
 
@@ -121,9 +121,8 @@ def load_towers(checkpoint: str) -> Towers:
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
   """
-  config = launch.run_config(checkpoint)
   with launch.isolated_gin():
-    launch.parse_gin([config])
+    runs.parse_run(checkpoint)
     objective = launch.macro('MODEL')
     vocabulary = launch.macro('VOCABULARY')
     length = launch.macro('TASK_FEATURE_LENGTHS')['targets']

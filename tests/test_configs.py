@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidlm import plan_run
-from vidlm.core import launch, optim, step
+from vidlm.core import launch, optim, runs, step
 from vidlm.train import MeshConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def test_recipe_resolves_and_its_step_has_a_shape(recipe):
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_config_is_resolved_after_being_written(recipe, tmp_path):
   read(recipe)
-  launch.write_config(str(tmp_path))
+  runs.write_run(str(tmp_path))
   first = repr(launch.macro('MODEL'))
   with launch.isolated_gin():
     launch.parse_gin([str(tmp_path / 'config.gin')])

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import checkpoints, launch
+from vidlm.core import checkpoints, launch, runs
 from vidlm.data.vocabulary import Vocabulary
 
 
@@ -39,9 +39,8 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
   """
-  config = launch.run_config(checkpoint)
   with launch.isolated_gin():
-    launch.parse_gin([config])
+    runs.parse_run(checkpoint)
     objective = launch.macro('MODEL')
     vocabulary = launch.macro('VOCABULARY')
     num_frames = launch.macro('NUM_FRAMES')

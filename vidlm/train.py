@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.core import checkpoints, launch, loop, partitioning
+from vidlm.core import checkpoints, launch, loop, partitioning, runs
 from vidlm.data import feed as feed_lib
 
 
@@ -104,7 +104,7 @@ def train(
   import jax
 
   if jax.process_index() == 0:
-    launch.write_config(model_dir)
+    runs.write_run(model_dir)
   feed = feed_lib.make_feed(
     train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()
   )

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 
-import gin
 import pytest
 
 from vidlm.core import launch
@@ -51,23 +50,6 @@ def test_an_unknown_macro_suggests_the_nearest(recipe):
 def test_a_missing_file_names_the_folders():
   with pytest.raises(ValueError, match='not found in'):
     launch.parse_gin(['nowhere.gin'])
-
-
-def test_written_config_parses_to_the_same(recipe, tmp_path):
-  launch.parse_gin([recipe], ['BATCH_SIZE=7'])
-  launch.write_config(str(tmp_path / 'run'))
-  gin.clear_config()
-  launch.parse_gin([launch.run_config(str(tmp_path / 'run'))])
-  assert launch.macro('FRAMES').num_frames == 7
-
-
-def test_config_is_found_from_a_checkpoint(tmp_path):
-  (tmp_path / 'checkpoint_3' / 'state').mkdir(parents=True)
-  (tmp_path / 'config.gin').write_text('')
-  path = str(tmp_path / 'checkpoint_3' / 'state')
-  assert launch.run_config(path) == str(tmp_path / 'config.gin')
-  with pytest.raises(FileNotFoundError, match='MODEL_DIR'):
-    launch.run_config('/')
 
 
 @pytest.mark.parametrize('program', ['vidlm', 'dualenc'])

@@ -180,34 +180,6 @@ def isolated_gin() -> Iterator[None]:
     gin.clear_config()
 
 
-def write_config(model_dir: str) -> None:
-  """Writes the resolved configuration to MODEL_DIR/config.gin, atomically."""
-  from etils import epath
-
-  folder = epath.Path(model_dir)
-  folder.mkdir(parents=True, exist_ok=True)
-  temporary = folder / f'.config.gin.{os.getpid()}'
-  temporary.write_text(gin.config_str())
-  temporary.replace(folder / 'config.gin')
-
-
-def run_config(checkpoint: str) -> str:
-  """Path of the config.gin that belongs to a MODEL_DIR or a checkpoint in it.
-
-  Raises:
-    FileNotFoundError: If there is none beside or above it.
-  """
-  from etils import epath
-
-  path = epath.Path(checkpoint)
-  for folder in (path, path.parent, path.parent.parent):
-    if (folder / 'config.gin').exists():
-      return os.fspath(folder / 'config.gin')
-  raise FileNotFoundError(
-    f'{checkpoint}: no config.gin here or above; give the MODEL_DIR of a run'
-  )
-
-
 def start_processes(args: argparse.Namespace) -> None:
   """Starts `jax.distributed` if the flags ask for several processes."""
   import jax
