@@ -17,6 +17,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -272,8 +273,13 @@ class Demo:
         max_length=48,
       ),
       videos=self.videos,
-      output=str(self.output / 'your_videos'),
+      output=str(self.own_captions()),
     )
+
+  def own_captions(self) -> pathlib.Path:
+    """Captions of the user's videos: one set a folder and model."""
+    what = f'{os.path.abspath(self.videos or "")}\n{self.own_model()}'
+    return self.output / f'your_videos_{zlib.crc32(what.encode()):08x}'
 
   def own_model(self) -> pathlib.Path:
     """The real-pixels model if there is one, else the miniature's."""

@@ -1,7 +1,6 @@
 """The demo's scores, each kept on disk as soon as it is known."""
 
 import dataclasses
-import io
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -10,8 +9,9 @@ from typing import Any
 import demo_report
 
 from vidlm.data import captions as captions_lib
+from vidlm.data import clip_frames
 from vidlm.data import clips as clips_lib
-from vidlm.data import records
+from vidlm.data import gallery as gallery_lib
 
 GALLERY = 12
 
@@ -238,63 +238,37 @@ def caption_quality(demo: Any) -> dict[str, Any]:
 
 def gallery(demo: Any) -> list[demo_report.GalleryClip]:
   """Keyframes of some web clips with every source's first caption."""
-  reader = clips_lib.open_clips(str(demo.output / 'data/web_clips'), 'train')
-  ids = reader.clip_ids()[:GALLERY]
+  frames = clip_frames.open_frames(str(demo.output / 'data/web_clips'))
+  ids = list(frames.clip_ids[:GALLERY])
   texts = {s: demo.texts_of(s) for s in demo.caption_sources()}
   return [
     demo_report.GalleryClip(
       clip_id,
-      keyframes(reader, row),
+      gallery_lib.spread(keyframes, 8),
       {s: (t.get(clip_id) or ['(failed)'])[0] for s, t in texts.items()},
     )
-    for row, clip_id in enumerate(ids)
+    for clip_id, keyframes in zip(ids, frames.read(ids), strict=True)
   ]
-
-
-def keyframes(reader: Any, row: int, count: int = 8) -> list[bytes]:
-  """JPEG frames of a stored clip."""
-  frames = records.encoded_frames(reader.read([row])[0])
-  return list(frames[:count])
 
 
 def own_videos(demo: Any) -> list[demo_report.GalleryClip]:
   """The user's clips with their captions."""
-  output = demo.output / 'your_videos'
-  if not (output / 'manifest.json').exists():
+  if not demo.videos:
     return []
-  table = captions_lib.read_captions(str(output))
+  output = demo.own_captions()
+  rows = captions_lib.read_captions(str(output)).to_pylist()
+  frames = clip_frames.VideoFrames(
+    clip_frames.entries_of(rows, demo.videos), size=96
+  )
+  shown = frames.read(row['clip_id'] for row in rows)
   return [
     demo_report.GalleryClip(
       row['clip_id'],
-      video_frames(row),
+      gallery_lib.spread(keyframes, 6),
       {
         row['clip_id']: ' · '.join(dict.fromkeys(row['captions'] or []))
         or row['error']
       },
     )
-    for row in table.to_pylist()
+    for row, keyframes in zip(rows, shown, strict=True)
   ]
-
-
-def video_frames(row: Mapping[str, Any], count: int = 6) -> list[bytes]:
-  """JPEG keyframes of a video file; none if it can't be read."""
-  import PIL.Image
-
-  from vidlm.data import video
-
-  try:
-    clip = video.decode_clip(
-      row['video'],
-      start=row['start'],
-      end=row['end'],
-      max_frames=count,
-      size=96,
-    )
-  except video.DecodeError:
-    return []
-  out = []
-  for frame in clip.frames:
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(frame).save(buffer, 'JPEG', quality=85)
-    out.append(buffer.getvalue())
-  return out
