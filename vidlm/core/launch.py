@@ -15,12 +15,14 @@ import os
 import pathlib
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gin
 from absl import logging
 
+_PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
@@ -222,12 +224,19 @@ def start_logging() -> None:
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold('info')
-  # Orbax reports every file it touches; its warnings are enough.
-  logging.get_absl_handler().addFilter(
-    lambda record: (
-      record.levelno > py_logging.INFO or 'orbax' not in record.pathname
-    )
+  handler = logging.get_absl_handler()
+  handler.setFormatter(
+    py_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S')
   )
+  handler.addFilter(_is_worth_reading)
+  warnings.filterwarnings('ignore', module='tensorflow')
+
+
+def _is_worth_reading(record: py_logging.LogRecord) -> bool:
+  """Libraries report every file they touch, every name they will drop."""
+  installed = record.pathname.rpartition('site-packages/')[2]
+  ours = installed == record.pathname or installed.startswith(_PACKAGES)
+  return ours or record.levelno > py_logging.WARNING
 
 
 def fail(error: Exception) -> 'SystemExit':
