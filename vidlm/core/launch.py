@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gin
-from absl import logging
+from absl import flags, logging
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -221,6 +221,8 @@ def use_compilation_cache() -> None:
 
 def start_logging() -> None:
   """Logs to standard error, one line a message."""
+  if not flags.FLAGS.is_parsed():  # else absl warns that they are not
+    flags.FLAGS.mark_as_parsed()
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold('info')
