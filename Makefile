@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
   $(shell command -v $(p) 2>/dev/null)))
 # More options for pip, such as --extra-index-url for CPU builds of PyTorch.
 PIP_FLAGS ?=
-# A folder of videos to caption at the end of the demo.
+# A folder of videos: for the demo to caption, for real-pixels to learn.
 VIDEOS ?=
 # More arguments for pytest or the benchmark: make test ARGS='-k optim -x'.
 ARGS ?=
@@ -21,17 +21,23 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo test test-slow lint format bench-gpu clean
+.PHONY: help demo real-pixels test test-slow lint format bench-gpu clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
 	  | while IFS='|' read -r name text; do \
-	      printf '  %-10s %s\n' "$$name" "$$text"; done
+	      printf '  %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
 	$(BIN)/python scripts/demo.py --output=runs/demo \
 	  $(if $(VIDEOS),--videos="$(VIDEOS)") $(ARGS)
+
+real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
+	@test -n '$(VIDEOS)' || { echo 'give VIDEOS=DIR, a folder of videos with' \
+	  'captions.jsonl (clip_id, path, caption)' >&2; exit 1; }
+	$(BIN)/python scripts/real_pixels.py --output=runs/real_pixels \
+	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,5 +1,5 @@
 """Every shipped gin parses and resolves; its real step has a shape; the
-miniature ones train a step, and exactly what SCHEDULE names moves."""
+CPU-sized ones train a step, and exactly what SCHEDULE names moves."""
 
 import pathlib
 
@@ -14,11 +14,15 @@ from vidlm.train import MeshConfig
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = sorted(
   str(path.relative_to(ROOT))
-  for folder in ('vidlm/recipes', 'dualenc/recipes', 'miniature')
+  for folder in ('vidlm/recipes', 'dualenc/recipes', 'miniature', 'real_pixels')
   for path in (ROOT / 'configs' / folder).glob('*.gin')
-  if path.name != 'vlm.gin'  # a model, included by the others
+  if path.parts[-2:] != ('miniature', 'vlm.gin')  # a model, the others' base
 )
-MINIATURE = [recipe for recipe in RECIPES if 'miniature' in recipe]
+CPU_SIZED = [
+  recipe
+  for recipe in RECIPES
+  if pathlib.Path(recipe).parent.name in ('miniature', 'real_pixels')
+]
 PIECES = sorted(
   str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.gin')
 )
@@ -86,7 +90,7 @@ def random_batch(built, vocab=200):
   return batch
 
 
-@pytest.mark.parametrize('recipe', MINIATURE)
+@pytest.mark.parametrize('recipe', CPU_SIZED)
 def test_exactly_what_the_schedule_names_moves(recipe):
   parsed = read(recipe)
   tx = parsed.make_optimizer()

@@ -62,7 +62,10 @@ class Vocabulary:
 
 
 def train_sentencepiece(
-  texts: Iterable[str], path: str, vocab_size: int = 256
+  texts: Iterable[str],
+  path: str,
+  vocab_size: int = 256,
+  model_type: str = 'unigram',
 ) -> Vocabulary:
   """Trains a SentencePiece model with T5's special ids on `texts`.
 
@@ -70,6 +73,8 @@ def train_sentencepiece(
     texts: Sentences.
     path: Where the `.model` file goes; written atomically.
     vocab_size: Upper bound; fewer pieces if the texts hold no more.
+    model_type: 'unigram', or 'bpe', which also makes a piece of a word that
+      occurs once, where there is room: shorter targets on little text.
 
   Returns:
     The vocabulary.
@@ -94,9 +99,7 @@ def train_sentencepiece(
       character_coverage=1.0,
       num_threads=1,
       minloglevel=2,
-      # Unigram drops whole words from a language of few: "Generate the
-      # alt-text:" became 14 pieces; BPE makes 6 of it.
-      model_type='bpe',
+      model_type=model_type,
     )
   os.replace(partial, path)
   return Vocabulary(path)
