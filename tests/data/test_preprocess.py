@@ -74,7 +74,9 @@ def test_not_a_jpeg():
     preprocess.eval_frames_from_jpeg([b'nonsense'], 2, 8)
 
 
-@pytest.mark.parametrize('shape', [(24, 24), (64, 96), (30, 24), (20, 31)])
+@pytest.mark.parametrize(
+  'shape', [(24, 24), (24, 41), (40, 24), (64, 96), (30, 24), (20, 31)]
+)
 def test_equals_the_pipeline_of_training(shape):
   tf = pytest.importorskip('tensorflow')
   preprocessors = pytest.importorskip('vidlm.data.preprocessors')

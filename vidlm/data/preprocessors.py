@@ -83,19 +83,19 @@ def _decode_frames(
 
 def _resize_and_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
   """Shorter side to `size` (bilinear, antialiased), centre crop."""
-  shape = tf.shape(frames)
-  height, width = shape[1], shape[2]
+  shape = tf.shape(frames)[1:3]
+  short = tf.reduce_min(shape)
 
   def resize() -> tf.Tensor:
-    short = tf.minimum(height, width)
-    new = tf.cast(tf.round(tf.stack([height, width]) * size / short), tf.int32)
+    new = tf.cast(tf.round(shape * size / short), tf.int32)
     out = tf.image.resize(frames, new, antialias=True)
-    out = tf.cast(tf.clip_by_value(tf.round(out), 0, 255), tf.uint8)
-    top, left = (new[0] - size) // 2, (new[1] - size) // 2
-    return out[:, top : top + size, left : left + size]
+    return tf.cast(tf.clip_by_value(tf.round(out), 0, 255), tf.uint8)
 
-  exact = (height == size) & (width == size)
-  return tf.cond(exact, lambda: frames, resize)
+  # Resizing to the same size changes nothing and costs more than decoding.
+  out = tf.cond(short == size, lambda: frames, resize)
+  corner = (tf.shape(out)[1:3] - size) // 2
+  top, left = corner[0], corner[1]
+  return out[:, top : top + size, left : left + size]
 
 
 def _jitter_and_crop(
