@@ -1,5 +1,6 @@
 """gin on the command line: macros, errors, the written configuration."""
 
+import pathlib
 import subprocess
 import sys
 import time
@@ -7,6 +8,8 @@ import time
 import pytest
 
 from vidlm.core import launch
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,14 @@ def test_an_unknown_macro_suggests_the_nearest(recipe):
 def test_a_missing_file_names_the_folders():
   with pytest.raises(ValueError, match='not found in'):
     launch.parse_gin(['nowhere.gin'])
+
+
+def test_shipped_recipes_are_found_from_anywhere(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  # As an editable installation does: then `configs` is a package to Python.
+  monkeypatch.syspath_prepend(ROOT)
+  launch.parse_gin(['configs/miniature/visual.gin'])
+  assert launch.macro('NUM_FRAMES') == 8
 
 
 @pytest.mark.parametrize('program', ['vidlm', 'dualenc'])

@@ -126,6 +126,9 @@ def parse_gin(
       raise ValueError(
         f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
       )
+  # gin's second reader takes folders for Python packages. With a checkout on
+  # sys.path `configs` is one, of no file, and breaks it; files are enough.
+  del gin.config._FILE_READERS[1:]
   try:
     gin.parse_config_files_and_bindings(
       list(files), [], finalize_config=False, skip_unknown=False
