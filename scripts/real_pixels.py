@@ -13,18 +13,17 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import demo_report
+import real_pixels_report
 
 from vidlm.core import launch
 
@@ -57,7 +56,12 @@ class RealPixels:
     self.scores = output / 'scores'
 
   def run(self) -> dict[str, Any]:
-    """Runs what is left; writes and returns the report."""
+    """Runs what is left; writes and returns the report.
+
+    Raises:
+      FileExistsError: If the output is that of other videos or options.
+    """
+    self.claim()
     self.stage('prepare', self.vocabulary, self.prepare)
     self.read_folder()  # done before; refuses what was made of other videos
     lengths = self.text_lengths()
@@ -71,9 +75,28 @@ class RealPixels:
         self.stage(f'train {model}', checkpoint, _train)
       scores = self.scores / f'{model}.json'
       self.stage(f'score {model}', scores, score)
-    report = self.report()
+    report = real_pixels_report.gather(
+      self.output,
+      {
+        'command': shlex.join(['python', *sys.argv]),
+        'seed': self.seed,
+        'scale': self.scale,
+      },
+    )
     demo_report.write_json(report, self.output / 'report.json')
     return report
+
+  def claim(self) -> None:
+    """Refuses the output of a run with another seed or scale."""
+    path = self.output / 'options.json'
+    options = {'seed': self.seed, 'scale': self.scale}
+    if not path.exists():
+      demo_report.write_json(options, path)
+    elif (before := json.loads(path.read_text())) != options:
+      was = ', '.join(f'--{name}={value}' for name, value in before.items())
+      raise FileExistsError(
+        f'{self.output}: was made with {was}; choose another --output'
+      )
 
   def stage(
     self, name: str, product: pathlib.Path, make: Callable[[], None]
@@ -115,9 +138,21 @@ class RealPixels:
       yield steps
 
   def prepare(self) -> None:
-    """Reads the folder into a clip set and makes a vocabulary of its words."""
-    from vidlm.data import tasks, vocabulary
+    """Reads the folder into a clip set and makes a vocabulary of its words.
 
+    Raises:
+      ValueError: If a clip has no caption.
+    """
+    from vidlm.data import annotations, tasks, vocabulary
+
+    # Before anything is written: what is put right then is no other folder.
+    rows = annotations.read_annotations(str(self.captions), str(self.videos))
+    bare = [row.clip_id for row in rows if not row.texts]
+    if bare:
+      raise ValueError(
+        f'{self.captions}: {len(bare)} clips have no caption, such as '
+        f'{bare[0]!r}; caption them or drop their rows'
+      )
     print(self.read_folder())
     with self.recipe('vlm'):
       pieces = launch.macro('VOCABULARY_SIZE')
@@ -149,22 +184,11 @@ class RealPixels:
     )
 
   def texts(self) -> list[str]:
-    """Every caption of the clip set.
-
-    Raises:
-      ValueError: If a clip has none.
-    """
+    """Every caption of the clip set."""
     from vidlm.data import clips
 
-    reader = clips.open_clips(str(self.clips), SPLIT)
-    groups = dict(zip(reader.clip_ids(), reader.texts(), strict=True))
-    bare = [clip_id for clip_id, texts in groups.items() if not texts]
-    if bare:
-      raise ValueError(
-        f'{self.captions}: {len(bare)} clips have no caption, such as '
-        f'{bare[0]!r}; caption them or drop their rows'
-      )
-    return [text for texts in groups.values() for text in texts]
+    groups = clips.open_clips(str(self.clips), SPLIT).texts()
+    return [text for texts in groups for text in texts]
 
   def text_lengths(self) -> dict[str, int]:
     """Tokens that hold the prompt and the longest caption in full."""
@@ -205,36 +229,6 @@ class RealPixels:
       output=str(self.scores / 'dualenc.json'),
     )
 
-  def report(self) -> dict[str, Any]:
-    """Gathers scores, times and circumstances."""
-    captioning = json.loads((self.scores / 'vlm.json').read_text())
-    retrieval = json.loads((self.scores / 'dualenc.json').read_text())
-    seconds = {name: round(s, 1) for name, s in self.spent().items()}
-    texts = self.texts()
-    return {
-      'clips': {
-        **json.loads((self.clips / 'summary.json').read_text()),
-        'captions': len(texts),
-        'distinct_captions': len(set(texts)),
-      },
-      'captioning': {
-        key: captioning[key] for key in ('cider', 'mean_words', 'n', 'protocol')
-      },
-      'retrieval': {
-        **_recalls(retrieval['t2v']),
-        'v2t': _recalls(retrieval['v2t']),
-        'protocol': retrieval['protocol'],
-      },
-      'scored_on': 'the training clips: what was learnt, not what generalises',
-      'command': shlex.join(['python', *sys.argv]),
-      'seed': self.seed,
-      'scale': self.scale,
-      'seconds': round(sum(seconds.values()), 1),
-      'stages': seconds,
-      'commit': _commit(),
-      'machine': _machine(),
-    }
-
 
 def _train() -> None:
   """Trains what the parsed recipe says; ends the program if it was stopped."""
@@ -247,34 +241,6 @@ def _train() -> None:
 def _length(ids: list[int]) -> int:
   """Room for these and the end of sentence, in steps of eight."""
   return -(-(len(ids) + 1) // 8) * 8
-
-
-def _recalls(row: Mapping[str, Any]) -> dict[str, Any]:
-  recalls = {f'r{k}': row[f'R@{k}'] for k in (1, 5, 10)}
-  return {**recalls, 'n': row['num_queries']}
-
-
-def _commit() -> str:
-  out = subprocess.run(
-    ['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
-    capture_output=True,
-    text=True,
-    cwd=pathlib.Path(__file__).parent,
-  )
-  return out.stdout.strip() or 'unknown'
-
-
-def _machine() -> dict[str, Any]:
-  import jax
-
-  return {
-    'cpus_used': len(os.sched_getaffinity(0)),
-    'cpu_count': os.cpu_count(),
-    'processor': platform.machine(),
-    'backend': jax.default_backend(),
-    'jax': jax.__version__,
-    'python': platform.python_version(),
-  }
 
 
 def find_captions(videos: pathlib.Path) -> pathlib.Path:
@@ -291,18 +257,6 @@ def find_captions(videos: pathlib.Path) -> pathlib.Path:
   raise FileNotFoundError(
     f'--videos={videos}: no captions there (looked for {", ".join(CAPTIONS)}); '
     'give --captions=FILE with the columns clip_id, path and caption'
-  )
-
-
-def summary(report: Mapping[str, Any]) -> str:
-  """The figures in a few lines."""
-  captioning, retrieval = report['captioning'], report['retrieval']
-  return (
-    f'captions: CIDEr-D {captioning["cider"]:.2f} of 10 (greedy, '
-    f'n = {captioning["n"]})\n'
-    f'retrieval: R@1 {retrieval["r1"]:.3f} text to video, '
-    f'{retrieval["v2t"]["r1"]:.3f} video to text (n = {retrieval["n"]})\n'
-    f'both on the clips trained on; {report["seconds"]:.0f} s in all'
   )
 
 
@@ -341,7 +295,8 @@ def main() -> None:
     if os.environ.get('VIDLM_TRACEBACK'):
       raise
     raise launch.fail(error) from None
-  print(f'{summary(report)}\nfigures: {args.output / "report.json"}')
+  print(real_pixels_report.summary(report))
+  print(f'figures: {args.output / "report.json"}')
 
 
 if __name__ == '__main__':

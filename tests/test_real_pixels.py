@@ -115,6 +115,9 @@ def test_from_videos_to_a_report_and_not_twice(folder: pathlib.Path) -> None:
   assert times(output) == before
   assert json.loads((output / 'report.json').read_text()) == report
 
+  seeded = run(folder, ['--seed=1'])
+  assert seeded.returncode == 2
+  assert 'was made with --seed=0' in seeded.stderr.splitlines()[-1]
   write_rows(folder, dict(list(CAPTIONS.items())[:2]))
   other = run(folder)
   assert other.returncode == 2
@@ -143,3 +146,4 @@ def test_what_is_missing_is_one_line(
   line = done.stderr.splitlines()[-1]
   assert line.startswith('error: ') and message in line
   assert 'Traceback' not in done.stderr
+  assert not (folder.parent / 'out/data').exists()
