@@ -222,6 +222,35 @@ def test_load_params(tmp_path, monkeypatch):
       checkpoints.load_params(str(path))
 
 
+@pytest.mark.parametrize('damage', [truncate, flip, flip_fingerprint])
+def test_load_params_falls_back_too_and_says_so(tmp_path, damage, monkeypatch):
+  state, _ = make()
+  other = state.replace(
+    trained={name: x + 1 for name, x in state.trained.items()}
+  )
+  save(tmp_path, state, 1)
+  save(tmp_path, other, 2)
+  flat = trees.flatten(checkpoints.load_params(str(tmp_path)))
+  assert_same(flat, trees.flatten(jax.device_get(other.params)))
+  damage(tmp_path / 'checkpoint_2')
+  said = []
+  monkeypatch.setattr(
+    logging, 'warning', lambda text, *args: said.append(text % args)
+  )
+  flat = trees.flatten(checkpoints.load_params(str(tmp_path)))
+  assert_same(flat, trees.flatten(jax.device_get(state.params)))
+  (ours,) = [line for line in said if 'is damaged' in line]
+  assert 'checkpoint_2 is damaged' in ours and '\n' not in ours
+  # Nothing is set aside: whoever only reads changes no run.
+  assert (tmp_path / 'checkpoint_2').is_dir()
+  # One that was named is not replaced by another.
+  with pytest.raises(ValueError, match=r'checkpoint_2.*damaged'):
+    checkpoints.load_params(str(tmp_path / 'checkpoint_2'))
+  damage(tmp_path / 'checkpoint_1')
+  with pytest.raises(ValueError, match=r'checkpoint_2.*damaged'):
+    checkpoints.load_params(str(tmp_path))
+
+
 def test_fit_params_lists_dropped_and_fresh():
   wanted = {'a/x': np.zeros(2), 'a/y': np.zeros(3)}
   kept, dropped, fresh = checkpoints.fit_params(

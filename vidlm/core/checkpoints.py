@@ -210,13 +210,18 @@ def find(path: str) -> epath.Path:
   Raises:
     FileNotFoundError: If there is no finished checkpoint.
   """
+  return _find_all(path)[0]
+
+
+def _find_all(path: str) -> list[epath.Path]:
+  """The `state` folders that `path` may mean, newest first."""
   folder = epath.Path(_absolute(path))
   if folder.name == 'state' and folder.exists():
-    return folder
+    return [folder]
   if (folder / 'state').exists():
-    return folder / 'state'
+    return [folder / 'state']
   steps = []
-  if folder.exists():
+  if folder.is_dir():
     for child in folder.iterdir():
       match = re.fullmatch(rf'{_PREFIX}_(\d+)', child.name)
       if match and (child / 'state').exists():
@@ -226,44 +231,62 @@ def find(path: str) -> epath.Path:
       f'{path}: no finished checkpoint here; give a MODEL_DIR or a '
       'checkpoint_<step> folder'
     )
-  return folder / f'{_PREFIX}_{max(steps)}' / 'state'
+  return [
+    folder / f'{_PREFIX}_{step}' / 'state'
+    for step in sorted(steps, reverse=True)
+  ]
 
 
 def load_params(path: str) -> dict[str, Any]:
   """Reads the parameters of a checkpoint as nested numpy arrays.
 
   Args:
-    path: A MODEL_DIR (its newest checkpoint), or a checkpoint in it.
+    path: A MODEL_DIR (its newest checkpoint that is whole, as training would
+      go on from), or a checkpoint in it (that one or none).
 
   Raises:
     FileNotFoundError: If there is no finished checkpoint.
-    ValueError: If it can't be read.
+    ValueError: If none can be read; says what is wrong with the newest.
   """
-  folder = find(path)
-  try:
-    with ocp.PyTreeCheckpointer() as reader:
-      # No optimizer state is read.
-      item = trees.unflatten(
-        {
-          name: leaf
-          for name, leaf in _metadata(folder).items()
-          if name.startswith('target/')
-        }
-      )
-      args = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
-      )
-      saved = reader.restore(
-        folder,
-        args=ocp.args.PyTreeRestore(
-          item=item, restore_args=args, partial_restore=True
-        ),
-      )
-    _verify(trees.flatten(saved), folder.parent)
-  except Exception as error:
-    raise ValueError(
-      f'{folder}: the checkpoint is damaged or of another kind: {_short(error)}'
-    ) from error
+  folders = _find_all(path)
+  first: Exception | None = None
+  for folder in folders:
+    try:
+      return _read_params(folder)
+    except Exception as error:  # damage shows as many types of error
+      first = first or error
+      if folder != folders[-1]:
+        logging.warning(
+          '%s is damaged or of another kind, trying the one before: %s',
+          folder.parent,
+          _short(error),
+        )
+  raise ValueError(
+    f'{folders[0]}: the checkpoint is damaged or of another kind: '
+    f'{_short(first)}'
+  ) from first
+
+
+def _read_params(folder: epath.Path) -> dict[str, Any]:
+  with ocp.PyTreeCheckpointer() as reader:
+    # No optimizer state is read.
+    item = trees.unflatten(
+      {
+        name: leaf
+        for name, leaf in _metadata(folder).items()
+        if name.startswith('target/')
+      }
+    )
+    args = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
+    )
+    saved = reader.restore(
+      folder,
+      args=ocp.args.PyTreeRestore(
+        item=item, restore_args=args, partial_restore=True
+      ),
+    )
+  _verify(trees.flatten(saved), folder.parent)
   return saved['target']
 
 
