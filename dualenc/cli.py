@@ -68,6 +68,7 @@ COMMANDS = (
     'train two towers, as the gin recipe says',
     lambda parser: None,
     _train,
+    notes=commands.EXIT_STATUS,
   ),
   commands.Command(
     'eval', 'zero-shot retrieval or classification', _eval_flags, _eval

@@ -45,10 +45,32 @@ def run(args: argparse.Namespace) -> int:
     captioner=captioner(vlm, **options),
     output=args.output,
     overwrite=args.overwrite,
+    retry_failed=args.retry_failed,
     **inputs,
   )
   print(summary)
   return 1 if summary.finished and summary.ok == 0 else 0
+
+
+def repair(args: argparse.Namespace) -> int:
+  """Removes the damaged files of a finished set, and makes them again.
+
+  Without a checkpoint it only removes them: the command that made the set then
+  does the rest.
+
+  Returns:
+    As `run`; without a checkpoint 0 if the set is whole, or else 1.
+  """
+  from vidlm.captions import verify
+
+  bad = verify.repair(args.output)
+  for name in bad:
+    print(f'{args.output}: {name} was damaged and is removed')
+  if args.checkpoint:
+    return run(args)
+  report = verify.verify(args.output)
+  print(report)
+  return 0 if report.ok else 1
 
 
 def captioner(

@@ -68,7 +68,9 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
     help='a clip too short for so many is sampled denser',
   )
   parser.add_argument('--max_frames', type=int, help='frames kept of a clip')
-  parser.add_argument('--size', type=int, help='shorter side in pixels')
+  parser.add_argument(
+    '--size', type=int, help='shorter side in pixels (256); 0 keeps it'
+  )
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--num_shards', type=int)
   parser.add_argument('--overwrite', action='store_true')
@@ -80,7 +82,9 @@ def _prepare(args: argparse.Namespace) -> int | None:
   if args.source == 'miniature':
     from vidlm.miniature import prepare as miniature
 
-    miniature.prepare_miniature(args.output, seed=args.seed)
+    launch.bound(miniature.prepare_miniature)(
+      args.output, seed=args.seed, **commands.given(args, 'workers')
+    )
     return None
   from vidlm.data import prepare
 
@@ -115,48 +119,41 @@ def _prepare(args: argparse.Namespace) -> int | None:
 
 
 def _instruct_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
+  add = parser.add_argument
+  add(
     '--captions',
     required=True,
     metavar='FILE',
-    help='.jsonl, .csv or .parquet with clip_id and caption',
+    help='.jsonl, .csv, .tsv or .parquet',
   )
-  parser.add_argument('--output', required=True, metavar='DIR')
-  parser.add_argument(
-    '--base_url', metavar='URL', help='any OpenAI-compatible endpoint'
+  add('--id_column', metavar='NAME', help='clip ids (clip_id)')
+  add('--caption_column', metavar='NAME', help='texts (caption)')
+  add('--source_column', metavar='NAME', help='data set (source, if there)')
+  add('--output', required=True, metavar='DIR')
+  add('--base_url', metavar='URL', help='any OpenAI-compatible endpoint')
+  add('--model', help='the name the endpoint knows it by')
+  add('--mode', choices=['chat', 'completion'])
+  add('--temperature', type=float, help='of the answers (0.7)')
+  add('--top_p', type=float, help='nucleus of the answers (0.95)')
+  add('--max_tokens', type=int, help='of an answer (256)')
+  add('--timeout', type=float, help='seconds for a request (60)')
+  add(
+    '--max_attempts',
+    type=int,
+    help='requests for an answer if the endpoint fails (6)',
   )
-  parser.add_argument('--model', help='the name the endpoint knows it by')
-  parser.add_argument('--kinds', help='of temporal,causal,short (all)')
-  parser.add_argument('--draws_per_clip', type=int)
-  parser.add_argument('--concurrency', type=int)
-  parser.add_argument('--limit', type=int, help='only the first captions')
-  parser.add_argument('--mode', choices=['chat', 'completion'])
-  parser.add_argument('--seed', type=int)
+  add('--kinds', help='of temporal,causal,short (all)')
+  add('--draws_per_clip', type=int, help='questions of each kind (1)')
+  add('--retries', type=int, help='further draws for a rejected answer (1)')
+  add('--concurrency', type=int, help='requests at a time (8)')
+  add('--limit', type=int, help='only the first captions')
+  add('--seed', type=int, help='of the examples shown (0)')
 
 
-def _instruct(args: argparse.Namespace) -> None:
-  commands.parse_gin(args, required=False)
-  from vidlm.instruct import client, generate, records
+def _instruct(args: argparse.Namespace) -> int | None:
+  from vidlm import instruct_run
 
-  if not args.base_url or not args.model:
-    raise ValueError(
-      'instruct: give --base_url=http://HOST:PORT/v1 and --model=NAME of an '
-      'OpenAI-compatible endpoint; the key is read from OPENAI_API_KEY'
-    )
-  completer = launch.bound(client.OpenAICompleter)(
-    base_url=args.base_url, model=args.model, **commands.given(args, 'mode')
-  )
-  options = commands.given(
-    args, 'draws_per_clip', 'concurrency', 'limit', 'seed'
-  )
-  if args.kinds:
-    options['kinds'] = tuple(args.kinds.split(','))
-  launch.bound(generate.generate)(
-    captions=records.read_captions(args.captions),
-    output=args.output,
-    completer=completer,
-    **options,
-  )
+  return instruct_run.run(args)
 
 
 def _train(args: argparse.Namespace) -> int | None:
@@ -199,9 +196,20 @@ def _caption_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--seed', type=int)
   parser.add_argument('--overwrite', action='store_true')
   parser.add_argument(
+    '--retry_failed',
+    action='store_true',
+    help='do files again in which a clip has failed',
+  )
+  checks = parser.add_mutually_exclusive_group()
+  checks.add_argument(
     '--verify',
     action='store_true',
     help='only check the finished set in --output',
+  )
+  checks.add_argument(
+    '--repair',
+    action='store_true',
+    help='do damaged files again; without a checkpoint only remove them',
   )
 
 
@@ -214,6 +222,8 @@ def _caption(args: argparse.Namespace) -> int | None:
     return 0 if report.ok else 1
   from vidlm import caption_run
 
+  if args.repair:
+    return caption_run.repair(args)
   return caption_run.run(args)
 
 
@@ -277,6 +287,7 @@ COMMANDS = (
     'train a stage, as its gin recipe says',
     lambda parser: None,
     _train,
+    notes=commands.EXIT_STATUS,
   ),
   commands.Command(
     'caption',

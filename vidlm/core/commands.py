@@ -8,6 +8,23 @@ from typing import Any
 
 from vidlm.core import launch
 
+# Of `train`, for both command lines; the code is `loop.PREEMPTED_EXIT_CODE`.
+EXIT_STATUS = (
+  'Exit status: 0 when all steps are done; 143 after SIGTERM, when a checkpoint '
+  'is saved (one process of several is enough to stop all: at the next step '
+  'that is a multiple of 10) and the same command goes on from it; 2 after a '
+  'mistake, with one line that says which.'
+)
+# What a user's mistake shows as; anything else is ours, and has a traceback.
+_MISTAKES = (
+  ValueError,
+  FileNotFoundError,
+  FileExistsError,
+  IsADirectoryError,
+  NotADirectoryError,
+  PermissionError,
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -19,6 +36,7 @@ class Command:
     add_flags: Adds the command's own flags.
     run: Takes the parsed flags; may return an exit status.
     uses_jax: Whether to start jax.distributed and the compilation cache.
+    notes: Further lines of its `--help`.
   """
 
   name: str
@@ -26,6 +44,7 @@ class Command:
   add_flags: Callable[[argparse.ArgumentParser], None]
   run: Callable[[argparse.Namespace], int | None]
   uses_jax: bool = True
+  notes: str = ''
 
 
 def run(
@@ -43,7 +62,10 @@ def run(
   subparsers = parser.add_subparsers(dest='command', required=True)
   for command in commands:
     subparser = subparsers.add_parser(
-      command.name, help=command.help, description=command.help
+      command.name,
+      help=command.help,
+      description=command.help,
+      epilog=command.notes,
     )
     command.add_flags(subparser)
     launch.add_flags(subparser)
@@ -58,7 +80,7 @@ def run(
       launch.use_compilation_cache()
       launch.start_processes(args)
     return command.run(args) or 0
-  except (ValueError, FileNotFoundError, FileExistsError) as error:
+  except _MISTAKES as error:
     if os.environ.get('VIDLM_TRACEBACK'):
       raise
     raise launch.fail(error) from None

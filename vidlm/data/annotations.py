@@ -55,7 +55,10 @@ def read_annotations(
     raise FileNotFoundError(f'{videos}: no such folder of videos')
   names = _column_names(columns or {})
   explicit = set(columns or {})
-  rows = list(_read_rows(path))
+  try:
+    rows = list(_read_rows(path))
+  except UnicodeDecodeError as error:
+    raise ValueError(f'{path}: not UTF-8: {error}') from None
   if not rows:
     raise ValueError(f'{path}: no rows')
   present = {key for _, row in rows for key in row}

@@ -131,7 +131,7 @@ def prepare_clips(
     fps: Frames stored a second.
     min_frames: A clip too short for so many is sampled more densely.
     max_frames: A clip too long for so many is sampled more sparsely.
-    size: Shorter side of a frame in pixels; None keeps it.
+    size: Shorter side of a frame in pixels; None or 0 keeps it.
     quality: Of the JPEG.
     num_shards: Files of each split; by default as clips_per_shard says.
     clips_per_shard: Also what an interruption may cost at most.
@@ -144,8 +144,10 @@ def prepare_clips(
 
   Raises:
     FileExistsError: If `output` was prepared from other clips or options.
-    ValueError: If no clip decodes, or clip ids are not unique.
+    ValueError: If no clip decodes, clip ids are not unique, or a number makes
+      no sense.
   """
+  _check_numbers(fps, min_frames, max_frames, size)
   task = dict(
     fps=fps,
     min_frames=min_frames,
@@ -171,6 +173,20 @@ def prepare_clips(
     raise FileExistsError(
       f'{output}: another process is preparing this folder'
     ) from None
+
+
+def _check_numbers(
+  fps: float, min_frames: int, max_frames: int, size: int | None
+) -> None:
+  # Or else every clip would fail on its own.
+  if not 0 < fps < float('inf'):
+    raise ValueError(f'fps={fps}: need more than 0')
+  if min_frames < 1 or max_frames < 1:
+    raise ValueError(
+      f'min_frames={min_frames}, max_frames={max_frames}: need at least 1'
+    )
+  if size is not None and size < 0:
+    raise ValueError(f'size={size}: need 0 (keeps it) or more')
 
 
 def _hold_out(entries: Sequence[Entry], fraction: float) -> list[Entry]:

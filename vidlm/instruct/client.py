@@ -111,6 +111,11 @@ class OpenAICompleter:
   def __post_init__(self):
     if self.mode not in ('chat', 'completion'):
       raise ValueError(f"mode is 'chat' or 'completion', not {self.mode!r}")
+    if self.timeout <= 0 or self.max_attempts < 1 or self.max_tokens < 1:
+      raise ValueError(
+        f'timeout={self.timeout}, max_attempts={self.max_attempts}, '
+        f'max_tokens={self.max_tokens}: need more than 0'
+      )
     url = urllib.parse.urlsplit(self.base_url)
     if url.scheme not in ('http', 'https') or not url.hostname:
       raise ValueError(

@@ -229,6 +229,10 @@ def generate(
       there are ways to draw two examples.
     EndpointError: The endpoint refused for good, or 20 calls failed in a row.
   """
+  counts = {'draws_per_clip': draws_per_clip, 'concurrency': concurrency}
+  for name, count in counts.items():
+    if count < 1:
+      raise ValueError(f'{name}={count}: need at least 1')
   captions = _distinct(captions, limit)
   for kind in kinds:
     if (draws_per_clip * (1 + retries)) > prompts.num_orders(kind):

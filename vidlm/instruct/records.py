@@ -201,9 +201,12 @@ def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
       for number, line in enumerate(file, 1):
         if line.strip():
           try:
-            yield json.loads(line)
+            row = json.loads(line)
           except ValueError as error:
             raise ValueError(f'{path} line {number}: {error}') from error
+          if not isinstance(row, dict):
+            raise ValueError(f'{path} line {number}: no object with columns')
+          yield row
   elif path.suffix in ('.csv', '.tsv'):
     with path.open(encoding='utf-8-sig', newline='') as file:
       yield from csv.DictReader(
@@ -218,6 +221,20 @@ def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     raise ValueError(
       f'{path}: captions are read from .jsonl, .csv, .tsv or .parquet'
     )
+
+
+def _named(
+  rows: Iterator[dict[str, Any]], path: pathlib.Path
+) -> Iterator[dict[str, Any]]:
+  """Passes rows on; damage is told with the name of the file."""
+  import pyarrow as pa
+
+  try:
+    yield from rows
+  except UnicodeDecodeError as error:
+    raise ValueError(f'{path}: not UTF-8: {error}') from error
+  except pa.ArrowInvalid as error:
+    raise ValueError(f'{path}: {error}') from error
 
 
 def read_captions(
@@ -243,10 +260,10 @@ def read_captions(
     ValueError: A column is missing, or the file is of another kind.
   """
   path = pathlib.Path(path)
-  if not path.exists():
+  if not path.is_file():
     raise FileNotFoundError(f'{path}: no such captions file')
   empty = 0
-  for number, row in enumerate(_rows(path), 1):
+  for number, row in enumerate(_named(_rows(path), path), 1):
     for column in (clip_id_column, caption_column):
       if column not in row:
         raise ValueError(
