@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from dualenc import data
+from dualenc import objective as objective_lib
 from dualenc.evals import classification, prompts, retrieval
 from dualenc.models import two_towers
-from vidlm.core import checkpoints, launch, runs
+from vidlm.core import checkpoints, commands, launch, runs
 from vidlm.data import clips as clips_lib
 from vidlm.data import preprocess, records
 
@@ -120,10 +121,16 @@ def load_towers(checkpoint: str) -> Towers:
 
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    ValueError: If it is no dual encoder's.
   """
   with launch.isolated_gin():
     runs.parse_run(checkpoint)
     objective = launch.macro('MODEL')
+    if not isinstance(objective, objective_lib.DualEncoderObjective):
+      raise ValueError(
+        f'{checkpoint}: holds a {type(objective).__name__}, no dual encoder; '
+        'give the MODEL_DIR of `dualenc train`'
+      )
     vocabulary = launch.macro('VOCABULARY')
     length = launch.macro('TASK_FEATURE_LENGTHS')['targets']
   params = jax.device_put(checkpoints.load_params(checkpoint))
@@ -154,7 +161,14 @@ def evaluate(
 
   Returns:
     The scores with their protocol.
+
+  Raises:
+    FileNotFoundError: If checkpoint or clip set is not there.
+    ValueError: If a score is not finite, clips lack texts or labels, or an
+      argument makes no sense.
   """
+  commands.check_positive(batch_size=batch_size)
+  commands.check_output(output)
   towers = (
     load_towers(checkpoint) if isinstance(checkpoint, str) else checkpoint
   )
@@ -194,6 +208,11 @@ def _classification(
   towers: Towers, reader: Any, zimg: np.ndarray, split: str, templates: str
 ) -> dict[str, Any]:
   labels = list(reader.labels())
+  if not all(labels):
+    raise ValueError(
+      f'{reader.data_dir}: {labels.count("")} of {len(labels)} clips of '
+      f'{split} have no label; prepare them with --label_column'
+    )
   classes = sorted(set(labels))
   zcls = classification.class_embeddings(
     towers.embed_texts, classes, prompts.load(templates)

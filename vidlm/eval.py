@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from vidlm import decoding, restored, samplers
+from vidlm.core import commands
 from vidlm.data import feed, tasks
 from vidlm.evals import captioning, vqa
 
@@ -100,7 +101,15 @@ def evaluate(
 
   Returns:
     The scores with their protocol, and `predictions`.
+
+  Raises:
+    FileNotFoundError: If checkpoint or clip set is not there.
+    ValueError: If there is nothing to score, or an argument makes no sense.
   """
+  commands.check_positive(
+    batch_size=batch_size, max_length=max_length, num_frames=num_frames
+  )
+  commands.check_output(output)
   vlm = checkpoint
   if isinstance(checkpoint, str):
     vlm = restored.load_vlm(checkpoint)

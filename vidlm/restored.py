@@ -6,6 +6,7 @@ from typing import Any
 
 from vidlm.core import checkpoints, launch, runs
 from vidlm.data.vocabulary import Vocabulary
+from vidlm.models import objective as objective_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,16 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
 
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    ValueError: If it is no video VLM's.
   """
   with launch.isolated_gin():
     runs.parse_run(checkpoint)
     objective = launch.macro('MODEL')
+    if not isinstance(objective, objective_lib.VLMObjective):
+      raise ValueError(
+        f'{checkpoint}: holds a {type(objective).__name__}, no video VLM; give '
+        'the MODEL_DIR of `vidlm train`'
+      )
     vocabulary = launch.macro('VOCABULARY')
     num_frames = launch.macro('NUM_FRAMES')
     image_size = launch.macro('IMAGE_SIZE')

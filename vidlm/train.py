@@ -140,7 +140,11 @@ def run() -> int:
   Returns:
     The exit status: 0, or `loop.PREEMPTED_EXIT_CODE` after a SIGTERM whose
     checkpoint was saved.
+
+  Raises:
+    ValueError: If the configuration leaves a macro open, or as of `train`.
   """
+  launch.require_values()
   try:
     launch.bound(train)()
   except loop.Preempted:

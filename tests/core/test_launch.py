@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vidlm.core import launch
+from vidlm.core import launch, loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -50,6 +50,21 @@ def test_an_unknown_macro_suggests_the_nearest(recipe):
     launch.parse_gin([recipe], ['BATCHSIZE=3'])
 
 
+@pytest.mark.parametrize('value', ['runs/a', '/tmp/a', 'abc', '', '[1,'])
+def test_a_malformed_value_is_named(recipe, value):
+  with pytest.raises(ValueError, match='quoted twice') as error:
+    launch.parse_gin([recipe], ['BATCH_SIZE=8', f'BATCH_SIZE={value}'])
+  assert str(error.value).startswith(f'--gin.BATCH_SIZE={value}: not a value')
+
+
+def test_a_macro_without_a_value_is_named(recipe):
+  launch.parse_gin([recipe])
+  launch.require_values()
+  launch.parse_gin([recipe], ['BATCH_SIZE=%gin.REQUIRED'])
+  with pytest.raises(ValueError, match=r'^BATCH_SIZE: needs a value'):
+    launch.require_values()
+
+
 def test_a_missing_file_names_the_folders():
   with pytest.raises(ValueError, match='not found in'):
     launch.parse_gin(['nowhere.gin'])
@@ -89,3 +104,16 @@ def test_a_mistake_is_one_line():
   )
   assert out.returncode == 2
   assert out.stderr.strip().splitlines()[-1].startswith('error: train: give')
+
+
+@pytest.mark.parametrize('program', ['vidlm', 'dualenc'])
+def test_help_says_how_training_ends(program):
+  out = subprocess.run(
+    [sys.executable, '-m', program, 'train', '--help'],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  text = ' '.join(out.stdout.split())
+  assert f'{loop.PREEMPTED_EXIT_CODE} after SIGTERM' in text
+  assert f'multiple of {loop.PREEMPTION_PERIOD})' in text

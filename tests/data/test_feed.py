@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vidlm.data import clip_schema, clip_writer, feed, tasks
-from vidlm.data.vocabulary import train_sentencepiece
+from vidlm.data import clip_schema, clip_writer, feed, source, tasks
+from vidlm.data.vocabulary import Vocabulary, train_sentencepiece
 
 WORDS = ['a red bar moves left', 'a blue ring grows', 'the square falls down']
 
@@ -56,8 +56,6 @@ def folder(tmp_path_factory):
 
 
 def config(folder, name, batch_size=4, augment=False, **options):
-  from vidlm.data.vocabulary import Vocabulary
-
   vocabulary = Vocabulary(str(folder / 'v.model'))
 
   def task(suffix, **kwargs):
@@ -171,6 +169,16 @@ def test_tasks_are_listed_by_seqio(folder):
 def test_mistakes_are_named(folder):
   with pytest.raises(ValueError, match='does not divide over 3'):
     feed.make_feed(config(folder, 'odd'), 1, 0, 3)
+  with pytest.raises(ValueError, match='BATCH_SIZE=0: need'):
+    feed.make_feed(config(folder, 'none', batch_size=0), 1)
+  asks = dict(clips=str(folder / 'clips'), split='train')
+  with pytest.raises(ValueError, match='only thing to fill in'):
+    source.question_examples(**asks, prompt='Answer: {query}')
+  with pytest.raises(ValueError, match=r'has no \{question\}'):
+    source.question_examples(**asks, prompt='Answer:')
+  for name, match in (('gone', 'no such'), ('text.jsonl', 'not a Sentence')):
+    with pytest.raises((ValueError, FileNotFoundError), match=match):
+      _ = Vocabulary(str(folder / name)).seqio
   with pytest.raises(ValueError, match='kind'):
     tasks.ClipTask('k', None, str(folder), 'clips', kind='poem').examples()
   with pytest.raises(ValueError, match='converter'):

@@ -11,6 +11,7 @@ from typing import Any
 from absl import logging
 
 from vidlm.captions import identity, inputs
+from vidlm.core import launch
 from vidlm.data import captions as captions_lib
 
 
@@ -48,9 +49,7 @@ class ProcessGroup:
   def wait_for_all(self, seconds: float) -> None:
     """Waits until all have come so far; only if they are connected."""
     if self.distributed:
-      from orbax.checkpoint import multihost
-
-      multihost.sync_global_processes('vidlm.caption', timeout=round(seconds))
+      launch.wait_for_processes('caption', seconds)
 
 
 class CaptionSet:

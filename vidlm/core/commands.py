@@ -10,10 +10,10 @@ from vidlm.core import launch
 
 # Of `train`, for both command lines; the code is `loop.PREEMPTED_EXIT_CODE`.
 EXIT_STATUS = (
-  'Exit status: 0 when all steps are done; 143 after SIGTERM, when a checkpoint '
-  'is saved (one process of several is enough to stop all: at the next step '
-  'that is a multiple of 10) and the same command goes on from it; 2 after a '
-  'mistake, with one line that says which.'
+  'Exit status: 0 when all steps are done; 143 after SIGTERM, when a '
+  'checkpoint is saved (one process of several is enough to stop all: at the '
+  'next step that is a multiple of 10) and the same command goes on from it; '
+  '2 after a mistake, with one line that says which.'
 )
 # What a user's mistake shows as; anything else is ours, and has a traceback.
 _MISTAKES = (
@@ -114,3 +114,24 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
   """The flags among `names` that were set, as keyword arguments."""
   values = {name: getattr(args, name) for name in names}
   return {name: value for name, value in values.items() if value is not None}
+
+
+def check_positive(**values: int | None) -> None:
+  """Checks numbers that were given; None stands for a default.
+
+  Raises:
+    ValueError: If one is below 1; names it.
+  """
+  for name, value in values.items():
+    if value is not None and value < 1:
+      raise ValueError(f'{name}={value}: need at least 1')
+
+
+def check_output(path: str | None) -> None:
+  """Checks, before the work, that its result can be a file here.
+
+  Raises:
+    ValueError: If it is a folder.
+  """
+  if path and os.path.isdir(path):
+    raise ValueError(f'output={path}: is a folder; name a file')

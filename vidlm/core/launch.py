@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import sys
+import tokenize
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -143,7 +144,43 @@ def parse_gin(
       near = difflib.get_close_matches(name.upper(), known, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
-  gin.parse_config(list(bindings))
+  try:
+    gin.parse_config(list(bindings))
+  except (SyntaxError, tokenize.TokenError) as error:
+    raise ValueError(
+      f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
+      '--gin.MODEL_DIR=\'"runs/a"\''
+    ) from error
+
+
+def _malformed(bindings: Sequence[str]) -> str:
+  """The first binding that is no NAME=VALUE."""
+  for binding in bindings:
+    try:
+      gin.config.parse_value(binding.partition('=')[2])
+    except (SyntaxError, tokenize.TokenError):
+      return binding
+    except Exception:  # well-formed; what it refers to is another matter
+      continue
+  return bindings[0]
+
+
+def require_values() -> None:
+  """Checks that no macro is left open.
+
+  Raises:
+    ValueError: If one is gin.REQUIRED still; names it.
+  """
+  names = [
+    name
+    for name in _macro_names()
+    if repr(gin.query_parameter(f'%{name}')) == '%gin.REQUIRED'
+  ]
+  if names:
+    raise ValueError(
+      f'{", ".join(names)}: needs a value, as in '
+      f'--gin.{names[0]}=\'"runs/a"\' (strings are quoted twice)'
+    )
 
 
 def _macro_names() -> list[str]:
@@ -189,6 +226,9 @@ def start_processes(args: argparse.Namespace) -> None:
   """Starts `jax.distributed` if the flags ask for several processes."""
   import jax
 
+  # JAX's own service would swallow SIGTERM and tell nobody but whoever asks it;
+  # the training loop has a flag of its own, all else may just end.
+  jax.config.update('jax_enable_preemption_service', False)
   if args.multihost:
     jax.distributed.initialize()
   elif args.process_count > 1:
@@ -208,6 +248,36 @@ def start_processes(args: argparse.Namespace) -> None:
     jax.process_count(),
     jax.device_count(),
   )
+
+
+def wait_for_processes(place: str, seconds: float) -> None:
+  """Waits until every process has come to the same place.
+
+  The coordinator is asked, not the devices: on CPUs their first collective
+  gives up on a process that is 30 s late, and compiling may take longer.
+
+  Args:
+    place: Of the program, the same in all processes.
+    seconds: How long at most.
+
+  Raises:
+    ValueError: If a process has not come by then.
+  """
+  import jax
+
+  if jax.process_count() == 1:
+    return
+  from orbax.checkpoint import multihost
+
+  try:
+    multihost.get_barrier_sync_fn()(
+      key=f'vidlm/{place}', timeout_ms=round(1000 * seconds)
+    )
+  except jax.errors.JaxRuntimeError as error:
+    raise ValueError(
+      f'{place}: not all {jax.process_count()} processes came here within '
+      f'{seconds:g} s; are they alive? ({error})'
+    ) from error
 
 
 def use_compilation_cache() -> None:

@@ -13,6 +13,7 @@ from absl import logging
 
 from vidlm.core import (
   checkpoints,
+  launch,
   metrics,
   optim,
   partitioning,
@@ -29,7 +30,9 @@ Feed = Callable[[int], Iterator[dict[str, np.ndarray]]]
 PREEMPTED_EXIT_CODE = 143
 
 # Steps between two questions of all processes whether one got SIGTERM.
-_PREEMPTION_PERIOD = 10
+PREEMPTION_PERIOD = 10
+# How much longer one process may compile than another.
+_COMPILE_SECONDS = 3600.0
 # Steps that may wait on the devices; each holds its batch there.
 _QUEUED_STEPS = 2
 
@@ -190,6 +193,7 @@ def _run(
   first = int(state.step)
   if first >= train_steps:
     return state
+  function = _compiled_by_all(built)
   finite = _FiniteCheck()
   batches = prefetch.prefetch(feed(first), partitioner.shard_batch)
   with contextlib.closing(batches):
@@ -201,7 +205,7 @@ def _run(
           'no end, epochs are its own affair'
         )
       rates = tx.learning_rates(number)
-      state, scalars = built.function(state, batch, rates, key)
+      state, scalars = function(state, batch, rates, key)
       finite.add(number, scalars)
       done = number + 1
       last = done == train_steps
@@ -223,6 +227,15 @@ def _run(
         saver.wait()
         raise Preempted(f'saved checkpoint_{done} after SIGTERM')
   return state
+
+
+def _compiled_by_all(built: step.Step) -> Callable[..., Any]:
+  """The step; of several processes none runs it before all have compiled."""
+  if jax.process_count() == 1:
+    return built.function
+  compiled = built.compile()
+  launch.wait_for_processes('compiled', _COMPILE_SECONDS)
+  return compiled
 
 
 class _FiniteCheck:
@@ -337,7 +350,7 @@ class _SigtermFlag:
     """Whether to stop now; several processes ask each other now and then."""
     if jax.process_count() == 1:
       return self._set.is_set()
-    if done % _PREEMPTION_PERIOD:
+    if done % PREEMPTION_PERIOD:
       return False
     from jax.experimental import multihost_utils
 

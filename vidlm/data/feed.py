@@ -49,6 +49,11 @@ def make_feed(
   Raises:
     ValueError: If the batch can't be split over the processes.
   """
+  # gin hands over whatever it was given.
+  if not isinstance(config.batch_size, int) or config.batch_size < 1:
+    raise ValueError(
+      f'BATCH_SIZE={config.batch_size!r}: need a whole number of examples'
+    )
   if config.batch_size % process_count:
     raise ValueError(
       f'BATCH_SIZE={config.batch_size} does not divide over {process_count} '

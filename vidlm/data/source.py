@@ -125,7 +125,8 @@ def question_examples(
     kinds: Only these kinds of question.
 
   Raises:
-    ValueError: If there is no question left.
+    ValueError: If there is no question left, or the prompt has no place for
+      one.
   """
   import pyarrow.parquet as pq
 
@@ -149,10 +150,22 @@ def question_examples(
   return ExampleTable(
     clips=reader,
     rows=np.array([row_of[item[0]] for item in triples], np.int64),
-    prompts=[prompt.format(question=item[1]) for item in triples],
+    prompts=[_ask(prompt, item[1]) for item in triples],
     texts=[[item[2]] for item in triples],
     ids=_numbered([item[0] for item in triples]),
   )
+
+
+def _ask(prompt: str, question: str) -> str:
+  try:
+    asked = prompt.format(question=question)
+  except (KeyError, IndexError, ValueError) as error:
+    raise ValueError(
+      f'prompt {prompt!r}: the only thing to fill in is {{question}}'
+    ) from error
+  if question not in asked:
+    raise ValueError(f'prompt {prompt!r}: has no {{question}} to fill in')
+  return asked
 
 
 def _numbered(clip_ids: Sequence[str]) -> list[str]:

@@ -23,7 +23,12 @@ class Vocabulary:
 
   @functools.cached_property
   def processor(self) -> Any:
-    """The `sentencepiece.SentencePieceProcessor`."""
+    """The `sentencepiece.SentencePieceProcessor`.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is of another kind.
+    """
     import sentencepiece
 
     if not os.path.exists(self.path):
@@ -31,7 +36,13 @@ class Vocabulary:
         f'{self.path}: no such SentencePiece file; set VOCABULARY_PATH'
       )
     processor = sentencepiece.SentencePieceProcessor()
-    processor.Load(self.path)
+    try:
+      processor.Load(self.path)
+    except (RuntimeError, OSError) as error:
+      line = ' '.join(str(error).split())
+      raise ValueError(
+        f'{self.path}: not a SentencePiece file ({line}); set VOCABULARY_PATH'
+      ) from error
     return processor
 
   @functools.cached_property
@@ -39,6 +50,7 @@ class Vocabulary:
     """The same vocabulary for seqio tasks (imports TensorFlow)."""
     import seqio
 
+    _ = self.processor  # says in one line what is wrong with the file
     return seqio.SentencePieceVocabulary(self.path, self.extra_ids)
 
   @property
