@@ -198,6 +198,14 @@ def wait_for_first_step(
   raise AssertionError('\n'.join(p.errors[-3000:] for p in processes))
 
 
+def wait_for_text(process: Process, text: str, timeout: float = 300) -> None:
+  """Waits until a process has logged something."""
+  until = time.monotonic() + timeout
+  while text not in process.errors:
+    assert time.monotonic() < until and process.running, process.errors[-3000:]
+    time.sleep(0.02)
+
+
 # Also learns to answer: what is scored must not all be wrong.
 TALKER = """from __gin__ import dynamic_registration
 from vidlm.core import optim
@@ -245,6 +253,7 @@ class Tools:
   metrics = staticmethod(metrics)
   steps = STEPS
   wait_for_first_step = staticmethod(wait_for_first_step)
+  wait_for_text = staticmethod(wait_for_text)
 
 
 @pytest.fixture(scope='session')

@@ -58,7 +58,7 @@ class VLMCaptioner:
   devices: Sequence[Any] = ()
 
   def __post_init__(self) -> None:
-    for name in ('num_samples', 'max_length', 'clips_per_device'):
+    for name in ('num_samples', 'max_length', 'clips_per_device', 'num_frames'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: need at least 1')
     # Greedy samples are all the same.

@@ -1,0 +1,153 @@
+"""`vidlm caption`: what --verify finds, --repair and --retry_failed do."""
+
+import shutil
+
+import pytest
+
+from vidlm.data import captions as captions_lib
+
+# A file of captions for every video, so that each can be told from the others.
+ONE_A_FILE = """from __gin__ import dynamic_registration
+from vidlm.captions import caption
+caption.caption.videos_per_file = 1
+"""
+
+
+@pytest.fixture(scope='module')
+def flags(call, data, trained, tmp_path_factory):
+  """Flags that made a set of four videos, one of which is broken."""
+  folder = tmp_path_factory.mktemp('caption')
+  (folder / 'films').mkdir()
+  source = sorted((data / 'videos' / 'web_clips').glob('*.mp4'))
+  for name, path in zip('acd', source, strict=False):
+    shutil.copy(path, folder / 'films' / f'{name}.mp4')
+  (folder / 'films' / 'b.mp4').write_bytes(b'this is no video')
+  (folder / 'one.gin').write_text(ONE_A_FILE)
+  made = [
+    'caption',
+    f'--output={folder / "set"}',
+    f'--videos={folder / "films"}',
+    f'--checkpoint={trained["vidlm"]}',
+    f'--gin_file={folder / "one.gin"}',
+    '--num_samples=2',
+    '--max_length=6',
+    '--clips_per_device=1',
+    '--workers=1',
+  ]
+  assert call('vidlm', made) == 0
+  return made
+
+
+@pytest.fixture
+def output(flags, tmp_path):
+  """A copy of the finished set, with its times."""
+  shutil.copytree(flags[1].split('=')[1], tmp_path / 'set')
+  return tmp_path / 'set'
+
+
+@pytest.fixture
+def run(call, flags, output, capsys):
+  """Runs the command on the copy with further flags; status and lines."""
+
+  def run_again(*more, checkpoint=True):
+    capsys.readouterr()
+    first, _, *rest = flags if checkpoint else flags[:2]
+    code = call('vidlm', [first, f'--output={output}', *rest, *more])
+    said = capsys.readouterr()
+    return code, said.out.splitlines(), said.err.splitlines()
+
+  return run_again
+
+
+def files(output):
+  return {p.name: p.read_bytes() for p in output.iterdir()}
+
+
+def times(output):
+  return {p.name: p.stat().st_mtime_ns for p in output.iterdir() if p.is_file()}
+
+
+def changed(before, output):
+  return {name for name, t in times(output).items() if before.get(name) != t}
+
+
+SECOND = captions_lib.file_name(1, 4)
+THIRD = captions_lib.file_name(2, 4)
+
+
+def damage(output):
+  path = output / THIRD
+  raw = bytearray(path.read_bytes())
+  raw[60] ^= 0x10
+  path.write_bytes(raw)
+
+
+def test_a_set_and_a_second_run(run, output):
+  before = times(output)
+  table = captions_lib.read_captions(output).to_pylist()
+  assert [row['status'] for row in table] == ['ok', 'failed', 'ok', 'ok']
+  assert [len(row['captions']) for row in table] == [2, 0, 2, 2]
+  code, (line,), _ = run()
+  assert code == 0
+  assert line == (
+    f'{output}: 4 clips (3 ok, 1 failed) in 4 files, 0 of them new; finished'
+  )
+  assert times(output) == before
+  code, (line,), _ = run('--verify', checkpoint=False)
+  assert code == 0 and '4 clips (1 failed) in 4 files' in line
+
+
+def test_repair_does_the_damaged_file_again_and_no_other(run, output):
+  whole, before = files(output), times(output)
+  damage(output)
+  code, lines, _ = run('--verify', checkpoint=False)
+  assert code == 1 and any(THIRD in line for line in lines)
+  code, lines, _ = run('--repair')
+  assert code == 0
+  assert lines[0] == f'{output}: {THIRD} was damaged and is removed'
+  assert '1 of them new; finished' in lines[-1]
+  assert files(output) == whole  # to the byte
+  assert changed(before, output) == {THIRD, captions_lib.MANIFEST}
+  assert run('--repair')[0] == 0
+  assert files(output) == whole
+
+
+def test_repair_without_a_checkpoint_leaves_the_rest_to_the_command(
+  run, output
+):
+  whole = files(output)
+  assert run('--repair', checkpoint=False)[0] == 0
+  damage(output)
+  code, lines, _ = run('--repair', checkpoint=False)
+  assert code == 1 and 'no finished caption set' in lines[-1]
+  assert set(whole) - set(files(output)) == {THIRD, captions_lib.MANIFEST}
+  assert run()[0] == 0
+  assert files(output) == whole
+
+
+def test_retry_failed_does_that_file_again_and_no_other(run, output):
+  whole, before = files(output), times(output)
+  code, (line,), _ = run('--retry_failed')
+  assert code == 0 and '1 of them new; finished' in line
+  assert changed(before, output) == {SECOND, captions_lib.MANIFEST}
+  assert files(output) == whole  # it is broken still
+
+
+@pytest.mark.parametrize(
+  ('more', 'message'),
+  [
+    (['--prompt=What?'], 'is another set (prompt: '),
+    (['--clips=shots'], "clips='shots'"),
+    (['--clip_dataset=/nowhere'], 'give either a clip set or a folder'),
+    (['--checkpoint=/nowhere'], '/nowhere: no config.gin here or above'),
+    (['--num_samples=0'], 'num_samples=0: need at least 1'),
+    (['--num_frames=0'], 'num_frames=0: need at least 1'),
+    (['--greedy', '--top_p=0.5'], '--greedy has no --top_p'),
+  ],
+)
+def test_a_mistake_is_one_line(run, output, more, message):
+  before = files(output)
+  code, _, errors = run(*more)
+  assert code == 2 and files(output) == before
+  assert errors[-1].startswith('error: ') and message in errors[-1]
+  assert not any('Traceback' in line for line in errors)
