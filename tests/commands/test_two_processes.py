@@ -9,6 +9,7 @@ import signal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -159,7 +160,7 @@ def test_contrast_is_over_the_global_batch(towers, tools):
   first = batches(folder, 1)[0]
 
   def loss(rows):
-    batch = {name: x[rows] for name, x in first.items()}
+    batch = {name: jnp.asarray(x[rows]) for name, x in first.items()}
     return float(objective.loss_fn(fresh, batch, jax.random.key(0))[0])
 
   logged = tools.metrics(folder)[1]['loss']

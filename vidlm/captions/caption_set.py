@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 
 from vidlm.captions import identity, inputs
-from vidlm.core import launch
+from vidlm.core import processes
 from vidlm.data import captions as captions_lib
 
 
@@ -49,7 +49,7 @@ class ProcessGroup:
   def wait_for_all(self, seconds: float) -> None:
     """Waits until all have come so far; only if they are connected."""
     if self.distributed:
-      launch.wait_for_processes('caption', seconds)
+      processes.wait_for_all('caption', seconds)
 
 
 class CaptionSet:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vidlm.core import launch
+from vidlm.core import launch, processes
 
 # Of `train`, for both command lines; the code is `loop.PREEMPTED_EXIT_CODE`.
 EXIT_STATUS = (
@@ -78,7 +78,7 @@ def run(
   try:
     if command.uses_jax:
       launch.use_compilation_cache()
-      launch.start_processes(args)
+      processes.start(args)
     return command.run(args) or 0
   except _MISTAKES as error:
     if os.environ.get('VIDLM_TRACEBACK'):

@@ -222,64 +222,6 @@ def isolated_gin() -> Iterator[None]:
     gin.clear_config()
 
 
-def start_processes(args: argparse.Namespace) -> None:
-  """Starts `jax.distributed` if the flags ask for several processes."""
-  import jax
-
-  # JAX's own service would swallow SIGTERM and tell nobody but whoever asks it;
-  # the training loop has a flag of its own, all else may just end.
-  jax.config.update('jax_enable_preemption_service', False)
-  if args.multihost:
-    jax.distributed.initialize()
-  elif args.process_count > 1:
-    if not args.coordinator_address:
-      raise ValueError('--process_count > 1 needs --coordinator_address')
-    jax.distributed.initialize(
-      args.coordinator_address,
-      args.process_count,
-      args.process_index,
-      # What the flags say holds: under Slurm, detection would also leave each
-      # process one GPU only.
-      cluster_detection_method='deactivate',
-    )
-  logging.info(
-    'process %d of %d, %d devices',
-    jax.process_index(),
-    jax.process_count(),
-    jax.device_count(),
-  )
-
-
-def wait_for_processes(place: str, seconds: float) -> None:
-  """Waits until every process has come to the same place.
-
-  The coordinator is asked, not the devices: on CPUs their first collective
-  gives up on a process that is 30 s late, and compiling may take longer.
-
-  Args:
-    place: Of the program, the same in all processes.
-    seconds: How long at most.
-
-  Raises:
-    ValueError: If a process has not come by then.
-  """
-  import jax
-
-  if jax.process_count() == 1:
-    return
-  from orbax.checkpoint import multihost
-
-  try:
-    multihost.get_barrier_sync_fn()(
-      key=f'vidlm/{place}', timeout_ms=round(1000 * seconds)
-    )
-  except jax.errors.JaxRuntimeError as error:
-    raise ValueError(
-      f'{place}: not all {jax.process_count()} processes came here within '
-      f'{seconds:g} s; are they alive? ({error})'
-    ) from error
-
-
 def use_compilation_cache() -> None:
   """Keeps compiled programs on disk, so that a second start is quick."""
   import jax

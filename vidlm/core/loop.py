@@ -13,11 +13,11 @@ from absl import logging
 
 from vidlm.core import (
   checkpoints,
-  launch,
   metrics,
   optim,
   partitioning,
   prefetch,
+  processes,
   step,
   train_state,
   trees,
@@ -234,7 +234,7 @@ def _compiled_by_all(built: step.Step) -> Callable[..., Any]:
   if jax.process_count() == 1:
     return built.function
   compiled = built.compile()
-  launch.wait_for_processes('compiled', _COMPILE_SECONDS)
+  processes.wait_for_all('compiled', _COMPILE_SECONDS)
   return compiled
 
 
