@@ -15,7 +15,7 @@ from vidlm.miniature.physics import SIDE
 from vidlm.miniature.world import Scene
 
 _KINDS = ('story', 'question', 'narration')
-_SHARES = (0.55, 0.25, 0.2)
+_SHARES = (0.7, 0.2, 0.1)
 
 
 def story(scene: Scene, steps: int = 8, by_frame: bool = False) -> str:
