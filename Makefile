@@ -14,6 +14,8 @@ PIP_FLAGS ?=
 VIDEOS ?=
 # More arguments for pytest or the benchmark: make test ARGS='-k optim -x'.
 ARGS ?=
+# Processes that run tests; a file's tests share one, and its fixtures.
+WORKERS ?= 2
 SIZE ?= full
 
 VENV := .venv
@@ -40,7 +42,7 @@ real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
