@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import checkpoints, launch, runs
+from vidlm.core import launch, runs, step
 from vidlm.data.vocabulary import Vocabulary
+from vidlm.interop import paths, weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,15 +33,21 @@ class RestoredVLM:
 
 
 def load_vlm(checkpoint: str) -> RestoredVLM:
-  """Reads a MODEL_DIR or a checkpoint in it, with the config.gin beside it.
+  """Reads a model with the config.gin that lies beside it.
 
   The current gin configuration is cleared.
 
+  Args:
+    checkpoint: A MODEL_DIR, a checkpoint in it, or what `vidlm convert` made of
+      one; local, gs:// or hf://owner/name.
+
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    ValueError: If the weights are damaged or not this model's.
   """
+  folder = paths.local(checkpoint)
   with launch.isolated_gin():
-    runs.parse_run(checkpoint)
+    runs.parse_run(folder)
     objective = launch.macro('MODEL')
     vocabulary = launch.macro('VOCABULARY')
     num_frames = launch.macro('NUM_FRAMES')
@@ -48,7 +55,9 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
     lengths = dict(launch.macro('TASK_FEATURE_LENGTHS'))
   return RestoredVLM(
     objective=objective,
-    params=checkpoints.load_params(checkpoint),
+    params=weights.load_params(
+      folder, lambda: step.parameter_shapes(objective)
+    ),
     vocabulary=vocabulary,
     num_frames=num_frames,
     image_size=image_size,
