@@ -12,10 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from dualenc import data
+from dualenc import data, restored
 from dualenc.evals import classification, prompts, retrieval
 from dualenc.models import two_towers
-from vidlm.core import checkpoints, launch, runs
 from vidlm.data import clips as clips_lib
 from vidlm.data import preprocess, records
 
@@ -116,18 +115,17 @@ def _pad(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def load_towers(checkpoint: str) -> Towers:
-  """Reads a MODEL_DIR or a checkpoint in it; clears the gin configuration.
+  """Reads a dual encoder; clears the gin configuration.
+
+  Args:
+    checkpoint: See `restored.load_run`.
 
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    ValueError: If it is damaged, or no dual encoder.
   """
-  with launch.isolated_gin():
-    runs.parse_run(checkpoint)
-    objective = launch.macro('MODEL')
-    vocabulary = launch.macro('VOCABULARY')
-    length = launch.macro('TASK_FEATURE_LENGTHS')['targets']
-  params = jax.device_put(checkpoints.load_params(checkpoint))
-  return Towers(objective.model, params, vocabulary, length)
+  model, params, vocabulary, length = restored.load_run(checkpoint)
+  return Towers(model, jax.device_put(params), vocabulary, length)
 
 
 def evaluate(

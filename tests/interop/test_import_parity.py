@@ -90,9 +90,7 @@ def test_siglip(hf_siglip, siglip_folder, config_of, nested, images):
   vision = siglip_names.vision_config(config_of(siglip_folder))
   params = {'params': nested(weights.open_weights(str(siglip_folder)))}
   for pool in ('map', 'none', 'gap'):
-    model = vit.ViT(
-      siglip_names.variant(vision), 32, pool_type=pool, **OPTIONS
-    )
+    model = vit.ViT(siglip_names.variant(vision), 32, pool_type=pool, **OPTIONS)
     got, out = jax.jit(model.apply)(params, jnp.asarray(images))
     close(out['encoded'], want.last_hidden_state)
     close(
@@ -126,7 +124,5 @@ def test_bfloat16_weights_stay_bfloat16(hf_t5, config_of, nested, tmp_path):
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
   close(jax.jit(model.apply)(params, *inputs), want)
   # Computed in bfloat16: 8 bits of mantissa through four layers.
-  low, params = our_t5(
-    tmp_path, config_of(tmp_path), nested, dtype='bfloat16'
-  )
+  low, params = our_t5(tmp_path, config_of(tmp_path), nested, dtype='bfloat16')
   close(jax.jit(low.apply)(params, *inputs), want, 3e-2)

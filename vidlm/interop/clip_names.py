@@ -192,7 +192,11 @@ def table(s: Shape) -> mapping.Table:
   )
   entries += mapping.rows(
     [
-      ('Embed_0/embedding', f'{q}embeddings.token_embedding.weight', 'v c->v c'),
+      (
+        'Embed_0/embedding',
+        f'{q}embeddings.token_embedding.weight',
+        'v c->v c',
+      ),
       (
         'pos_embedding',
         f'{q}embeddings.position_embedding.weight',
@@ -208,9 +212,7 @@ def table(s: Shape) -> mapping.Table:
   depth = vit.decode_variant(s.variant).depth
   stacks = ('img/Transformer/', 'txt/Encoder_0/')
   entries += vit_names.blocks(stacks[0], f'{p}encoder.layers.', depth, **image)
-  entries += vit_names.blocks(
-    stacks[1], f'{q}encoder.layers.', s.depth, **text
-  )
+  entries += vit_names.blocks(stacks[1], f'{q}encoder.layers.', s.depth, **text)
   entries += mapping.rows([('t', 'logit_scale', '-> 1')])
   return mapping.Table(tuple(entries), _BUFFERS)
 
@@ -311,9 +313,7 @@ def openai_shape(theirs: Mapping[str, Leaf]) -> Shape:
 
 
 def _depth(names: Mapping[str, Leaf], prefix: str) -> int:
-  pattern = re.compile(
-    re.escape(prefix) + r'transformer\.resblocks\.(\d+)\..*'
-  )
+  pattern = re.compile(re.escape(prefix) + r'transformer\.resblocks\.(\d+)\..*')
   return 1 + max(int(m[1]) for m in map(pattern.fullmatch, names) if m)
 
 

@@ -158,6 +158,27 @@ def read_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
   )
 
 
+def clip_shape(path: str) -> clip_names.Shape | None:
+  """Sizes of the CLIP that lies at a path, or None if none does.
+
+  Args:
+    path: A folder of `CLIPModel`, or a file with openai/CLIP's names.
+
+  Raises:
+    ValueError: If it is damaged, or not computed as ours is.
+  """
+  where = epath.Path(path)
+  if (where / CONFIG).exists():
+    config = read_config(where)
+    if registry.family(config, path) is registry.CLIP:
+      return clip_names.shape(config)
+  elif where.suffix == '.safetensors' and where.exists():
+    theirs = safetensors_format.read(where)
+    if clip_names.is_openai(theirs):
+      return clip_names.openai_shape(theirs)
+  return None
+
+
 def write(
   folder: epath.Path,
   config: Mapping[str, Any],

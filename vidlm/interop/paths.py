@@ -97,7 +97,7 @@ def refuse_pickle(path: epath.PathLike) -> None:
     f'{path} is a pickle, which can run any code and is not read here; '
     'convert it where you trust it: python -c "import torch, '
     f"safetensors.torch as s; f = '{path.name}'; s.save_file({{k: "
-    f"v.clone().contiguous() for k, v in {loader}.items()}}, "
+    f'v.clone().contiguous() for k, v in {loader}.items()}}, '
     f"'{path.stem}.safetensors')\""
   )
 
@@ -105,7 +105,5 @@ def refuse_pickle(path: epath.PathLike) -> None:
 def pickles(folder: epath.PathLike) -> list[epath.Path]:
   """Files in a folder whose names are those of pickles."""
   return sorted(
-    child
-    for child in epath.Path(folder).iterdir()
-    if child.suffix in _PICKLES
+    child for child in epath.Path(folder).iterdir() if child.suffix in _PICKLES
   )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -244,8 +244,15 @@ def fit_all(
   weights: Weights,
   wanted: Mapping[str, Any],
   vocabulary_size: int | None = None,
-) -> dict[str, np.ndarray]:
+  zeros: Sequence[str] = (),
+) -> dict[str, Any]:
   """As `fit`, for a model that is to be used: nothing may stay fresh.
+
+  Args:
+    weights: From `assemble`.
+    wanted: See `fit`.
+    vocabulary_size: See `fit`.
+    zeros: Leaves that are zero where the source lacks them.
 
   Returns:
     Nested arrays.
@@ -254,20 +261,23 @@ def fit_all(
     ValueError: As `fit`, and if the source lacks a parameter.
   """
   fitted = fit(weights, wanted, vocabulary_size)
-  if fitted.fresh:
+  fresh = [name for name in fitted.fresh if name not in zeros]
+  if fresh:
     raise ValueError(
-      f'{weights.source}: {len(fitted.fresh)} parameters of the model are not '
-      f'there: {", ".join(fitted.fresh[:3])}'
+      f'{weights.source}: {len(fresh)} parameters of the model are not there: '
+      f'{", ".join(fresh[:3])}'
     )
-  return trees.unflatten(
-    {name: np.asarray(leaf) for name, leaf in fitted.leaves.items()}
-  )
+  flat = {name: np.asarray(leaf) for name, leaf in fitted.leaves.items()}
+  for name in fitted.fresh:
+    flat[name] = np.zeros(wanted[name].shape, np.float32)
+  return trees.unflatten(flat)
 
 
 def load_params(
   checkpoint: str,
   wanted: Callable[[], Mapping[str, Any]],
   vocabulary_size: int | None = None,
+  zeros: Sequence[str] = (),
 ) -> dict[str, Any]:
   """The parameters of a model that is to be used, from any format.
 
@@ -276,6 +286,7 @@ def load_params(
     wanted: Gives {name: shape} of the model; not asked for a checkpoint of
       ours, whose config.gin describes it already.
     vocabulary_size: See `fit`.
+    zeros: See `fit_all`.
 
   Returns:
     Nested arrays.
@@ -286,7 +297,7 @@ def load_params(
   """
   if not checkpoint.startswith('hf://') and _is_ours(epath.Path(checkpoint)):
     return checkpoints.load_params(checkpoint)
-  return fit_all(assemble(checkpoint), wanted(), vocabulary_size)
+  return fit_all(assemble(checkpoint), wanted(), vocabulary_size, zeros)
 
 
 def _resampled(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
