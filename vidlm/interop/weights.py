@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from vidlm.core import checkpoints, trees
-from vidlm.interop import huggingface, leaves, paths
+from vidlm.interop import big_vision, huggingface, leaves, paths, t5x
 from vidlm.interop.leaves import Leaf
 from vidlm.nn import posemb, scan_layout
 
@@ -83,13 +83,12 @@ def open_weights(spec: str) -> Weights:
 
 
 def _open_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
+  if path.suffix == '.npz':
+    return big_vision.read(path), [], ''
   paths.refuse_pickle(path)
   if path.suffix == '.safetensors':
     return huggingface.read_file(path)
-  raise ValueError(
-    f'{path}: no format known here; .safetensors and .npz files and folders of '
-    'checkpoints are read'
-  )
+  return t5x.read(path), [], ''
 
 
 def _open_folder(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
@@ -101,6 +100,9 @@ def _open_folder(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
     if pickled and not list(path.glob('*.safetensors*')):
       paths.refuse_pickle(pickled[0])
     return huggingface.read(path)
+  native = t5x.find(path)
+  if native is not None:
+    return t5x.read(native), [], ''
   for pickled in paths.pickles(path):
     paths.refuse_pickle(pickled)
   raise FileNotFoundError(
