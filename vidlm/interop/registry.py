@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vidlm.interop import clip_names, siglip_names, t5_names
+from vidlm.interop.described import Description, Tower
 from vidlm.interop.leaves import Leaf
 from vidlm.interop.mapping import Table
 
@@ -22,16 +23,34 @@ class Family:
       that is whole by itself.
     read_table: (config.json, {their name: leaf}) -> the table; ValueError if
       the architecture is of the family but not ours.
+    describe: config.json -> what `export` and config.gin need to know.
   """
 
   name: str
   place: str
   read_table: Callable[[Mapping[str, Any], Mapping[str, Leaf]], Table]
+  describe: Callable[[Mapping[str, Any]], Description]
 
 
-T5 = Family('T5', 'llm', t5_names.read_table)
-SIGLIP = Family('SigLIP', 'img', siglip_names.read_table)
-CLIP = Family('CLIP', '', clip_names.read_table)
+def _describe_siglip(config: Mapping[str, Any]) -> Description:
+  vision = siglip_names.vision_config(config)
+  tower = Tower(siglip_names.variant(vision), vision['image_size'])
+  return Description(img=tower)
+
+
+T5 = Family(
+  'T5',
+  'llm',
+  t5_names.read_table,
+  lambda config: Description(llm=t5_names.model_config(config)),
+)
+SIGLIP = Family('SigLIP', 'img', siglip_names.read_table, _describe_siglip)
+CLIP = Family(
+  'CLIP',
+  '',
+  clip_names.read_table,
+  lambda config: Description(clip=clip_names.shape(config)),
+)
 
 _FAMILIES: dict[str, Family] = {}
 # By class or model_type: why not.
