@@ -58,7 +58,7 @@ def read(folder: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
   theirs = read_tensors(folder)
   try:
     table = family.read_table(config, theirs)
-  except (KeyError, TypeError) as error:
+  except (KeyError, TypeError, ZeroDivisionError) as error:
     raise ValueError(f'{folder}: config.json is damaged: {error}') from error
   except ValueError as error:
     raise ValueError(f'{folder}: {error}') from error
