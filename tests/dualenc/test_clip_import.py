@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from dualenc import objective as objective_lib
 from dualenc import restored
 from dualenc.models import vit_st
-from vidlm.core import step
+from vidlm.core import step, trees
 from vidlm.interop import huggingface, safetensors_format, weights
 from vidlm.interop import leaves as leaves_lib
 
@@ -160,3 +161,106 @@ def test_more_frames_take_a_resampled_or_fresh_embedding(hf_clip, tmp_path):
   value = np.asarray(fitted.leaves['img/pos_embedding'])
   old = np.asarray(found.leaves['img/pos_embedding'])
   np.testing.assert_array_equal(value[:, [0, 1, -1]], old[:, [0, 1, -1]])
+
+
+@pytest.mark.parametrize('frames', [1, 4])
+def test_run_as_clip_model(frames, hf_clip, batch, tmp_path):
+  """A trained dual encoder of one frame is a CLIPModel, PE_t and all.
+
+  With more frames CLIPModel is its image tower with one frame and PE_t = 0;
+  the temporal embedding lies beside it and is read back.
+  """
+  import torch
+  import transformers
+
+  from vidlm.interop import described, export
+
+  hf_clip.save_pretrained(tmp_path / 'theirs')
+  model, params = load(tmp_path / 'theirs')
+  shape = huggingface.clip_shape(str(tmp_path / 'theirs'))
+  flat = trees.flatten(params)
+  rng = np.random.default_rng(0)
+  flat['img/temporal_embedding'] = rng.normal(size=(1, frames, 48)).astype(
+    np.float32
+  )
+  ours = weights.numbered(
+    {name: leaves_lib.from_array(x) for name, x in flat.items()}
+  )
+  folder = tmp_path / 'ours'
+  extra = export.write_huggingface(
+    epath.Path(folder), ours, described.Description(clip=shape)
+  )
+  theirs, log = transformers.CLIPModel.from_pretrained(
+    folder, output_loading_info=True
+  )
+  assert not any(
+    log[k] for k in ('missing_keys', 'unexpected_keys', 'mismatched_keys')
+  )
+  back = weights.open_weights(str(folder)).leaves
+  if frames > 1:
+    assert extra == ['img/temporal_embedding']
+    assert back.keys() == ours.keys()
+    for name, leaf in ours.items():
+      np.testing.assert_array_equal(back[name], leaf)
+    flat['img/temporal_embedding'] = np.zeros((1, 1, 48), np.float32)
+  else:
+    assert extra == []
+  clips = batch.frames[:, :1]
+  pixels = vit_st.normalize(
+    jnp.asarray(clips[:, 0]), vit_st.CLIP_MEAN, vit_st.CLIP_STD
+  )
+  with torch.no_grad():
+    want = theirs.eval()(
+      input_ids=torch.tensor(batch.text),
+      pixel_values=torch.tensor(np.asarray(pixels).transpose(0, 3, 1, 2)),
+    )
+  zimg, ztxt, out = jax.jit(model.apply)(
+    {'params': trees.unflatten(flat)},
+    jnp.asarray(clips),
+    jnp.asarray(batch.text),
+  )
+  wanted = want.logits_per_text.numpy()
+  got = out['t'] * ztxt @ zimg.T
+  assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
+
+
+@pytest.fixture(scope='module')
+def small_clip(hf_clip, torchvision_operators):
+  """As `hf_clip`, with CLIP's own vocabulary."""
+  import torch
+  import transformers
+
+  config = transformers.CLIPConfig.from_dict(hf_clip.config.to_dict())
+  config.text_config.vocab_size = 49408
+  config.text_config.eos_token_id = 49407
+  config.text_config.bos_token_id = 49406
+  config.text_config.hidden_size = 8
+  config.text_config.intermediate_size = 8
+  torch.manual_seed(1)
+  return transformers.CLIPModel(config).eval()
+
+
+def test_clip_folder_is_a_checkpoint(small_clip, batch, tmp_path):
+  """`--checkpoint` takes CLIPModel's folder, and what `convert` makes of it."""
+  import torch
+
+  from dualenc import eval as eval_lib
+  from vidlm import convert
+
+  small_clip.save_pretrained(tmp_path / 'clip')
+  text = ['a cat', 'a dog runs to the left']
+  towers = eval_lib.load_towers(str(tmp_path / 'clip'))
+  assert towers.model.img.num_frames == 1
+  got = towers.embed_texts(text)
+  ids = towers.vocabulary.tokenizer(text, 12)
+  with torch.no_grad():
+    want = small_clip.text_model(input_ids=torch.tensor(ids)).pooler_output
+    want = small_clip.text_projection(want)
+    want = (want / want.norm(dim=-1, keepdim=True)).numpy()
+  assert np.abs(got - want).max() <= 2e-2  # bfloat16 activations
+  for format in ('checkpoint', 'huggingface'):
+    target = str(tmp_path / format)
+    convert.convert(str(tmp_path / 'clip'), target, format=format)
+    again = eval_lib.load_towers(target)
+    assert again.model == towers.model
+    np.testing.assert_array_equal(again.embed_texts(text), got)
