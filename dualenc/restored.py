@@ -6,7 +6,7 @@ from dualenc import data
 from dualenc import objective as objective_lib
 from dualenc.models import text, two_towers, vit_st
 from vidlm.core import launch, runs, step
-from vidlm.interop import clip_names, huggingface, paths, weights
+from vidlm.interop import clip_names, fitting, huggingface, paths, weights
 
 # Image CLIPs have none: zero leaves one frame as it was.
 _ZEROS = ('img/temporal_embedding',)
@@ -28,19 +28,16 @@ def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
     ValueError: If it is damaged, or no dual encoder.
   """
   folder = paths.local(checkpoint)
-  try:
-    runs.run_config(folder)
-  except FileNotFoundError as error:
+  if not weights.has_run(folder):
     shape = huggingface.clip_shape(folder)
-    if shape is None:
-      raise error
-    return load_clip(folder, shape)
+    if shape is not None:
+      return load_clip(folder, shape)
   with launch.isolated_gin():
     runs.parse_run(folder)
     objective = launch.macro('MODEL')
     vocabulary = launch.macro('VOCABULARY')
     length = launch.macro('TASK_FEATURE_LENGTHS')['targets']
-  params = weights.load_params(
+  params = fitting.load_params(
     folder, lambda: step.parameter_shapes(objective), zeros=_ZEROS
   )
   return objective.model, params, vocabulary, length
@@ -62,7 +59,7 @@ def load_clip(
     )
   model = clip_model(shape)
   objective = objective_lib.DualEncoderObjective(model)
-  params = weights.load_params(
+  params = fitting.load_params(
     path, lambda: step.parameter_shapes(objective), vocabulary.size, _ZEROS
   )
   return model, params, vocabulary, shape.context_length

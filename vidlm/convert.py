@@ -6,7 +6,6 @@ lie the run's config.gin and vocabulary, so that `--checkpoint=TARGET` works.
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -122,14 +121,12 @@ class _Run:
     if '' not in weights.parts(source):
       return
     self.path = paths.local(path)
-    try:
+    if weights.has_run(self.path):
       self.folder = epath.Path(runs.run_config(self.path)).parent
-      found = re.fullmatch(
-        r'checkpoint_(\d+)', checkpoints.find(self.path).parent.name
-      )
+    if weights.is_ours(epath.Path(self.path)):
+      name = checkpoints.find(self.path).parent.name
+      found = re.fullmatch(r'checkpoint_(\d+)', name)
       self.step = int(found[1]) if found else None
-    except FileNotFoundError:
-      pass
 
   def text(self) -> str:
     """config.gin, or nothing."""
@@ -199,7 +196,7 @@ def _whole(
     facts = dataclasses.replace(facts, extra=extra or ())
     (partial / 'README.md').write_text(card.text(facts))
   except BaseException:
-    shutil.rmtree(partial, ignore_errors=True)
+    partial.rmtree()
     raise
   partial.rename(target)
 

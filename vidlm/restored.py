@@ -6,7 +6,7 @@ from typing import Any
 
 from vidlm.core import launch, runs, step
 from vidlm.data.vocabulary import Vocabulary
-from vidlm.interop import paths, weights
+from vidlm.interop import fitting, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
     lengths = dict(launch.macro('TASK_FEATURE_LENGTHS'))
   return RestoredVLM(
     objective=objective,
-    params=weights.load_params(
+    params=fitting.load_params(
       folder, lambda: step.parameter_shapes(objective)
     ),
     vocabulary=vocabulary,

@@ -11,7 +11,7 @@ from absl import logging
 
 from vidlm.core import launch, loop, partitioning, runs, step, trees
 from vidlm.data import feed as feed_lib
-from vidlm.interop import weights
+from vidlm.interop import fitting, weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,7 @@ def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
     vocabulary_size = launch.macro('VOCABULARY').size
   except ValueError:  # called without gin
     vocabulary_size = None
-  fitted = weights.fit(
+  fitted = fitting.fit(
     weights.assemble(spec), step.parameter_shapes(model), vocabulary_size
   )
   logging.info('INITIAL_CHECKPOINT_PATH %s:\n  %s', spec, fitted)

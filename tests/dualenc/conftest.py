@@ -147,7 +147,7 @@ def batch() -> types.SimpleNamespace:
 
 def rename(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """OpenAI's names to ours, layers stacked, temporal embedding zero."""
-  from vidlm.interop import clip_names, leaves
+  from vidlm.interop import clip_names, leaves, openai_names
   from vidlm.nn import scan_layout
 
   shape = clip_names.Shape(
@@ -162,7 +162,7 @@ def rename(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     embed_dim=EMBED,
   )
   theirs = {name: leaves.from_array(x) for name, x in state.items()}
-  ours, _ = clip_names.openai_table(shape).to_ours(theirs, 'open_clip')
+  ours, _ = openai_names.table(shape).to_ours(theirs, 'open_clip')
   flat = scan_layout.stack(ours, leaves.join)
   flat = {name: np.asarray(x) for name, x in flat.items()}
   flat['img/temporal_embedding'] = np.zeros((1, FRAMES, WIDTH), np.float32)

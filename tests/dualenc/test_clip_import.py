@@ -10,7 +10,7 @@ from dualenc import objective as objective_lib
 from dualenc import restored
 from dualenc.models import vit_st
 from vidlm.core import step, trees
-from vidlm.interop import huggingface, safetensors_format, weights
+from vidlm.interop import fitting, huggingface, safetensors_format, weights
 from vidlm.interop import leaves as leaves_lib
 
 FLOAT32 = {'dtype': 'float32', 'remat_policy': 'none'}
@@ -56,7 +56,7 @@ def load(folder):
   shape = huggingface.clip_shape(str(folder))
   model = restored.clip_model(shape, **FLOAT32)
   objective = objective_lib.DualEncoderObjective(model)
-  params = weights.load_params(
+  params = fitting.load_params(
     str(folder),
     lambda: step.parameter_shapes(objective),
     zeros=['img/temporal_embedding'],
@@ -154,7 +154,7 @@ def test_more_frames_take_a_resampled_or_fresh_embedding(hf_clip, tmp_path):
   }
   wanted['img/temporal_embedding'] = jax.ShapeDtypeStruct((1, 4, 48), 'float32')
   wanted['img/pos_embedding'] = jax.ShapeDtypeStruct((1, 10, 48), 'float32')
-  fitted = weights.fit(found, wanted)
+  fitted = fitting.fit(found, wanted)
   assert fitted.fresh == ['img/temporal_embedding']
   assert fitted.resampled == ['img/pos_embedding [1, 5, 48] -> [1, 10, 48]']
   assert shape.image_size == 32

@@ -10,7 +10,7 @@ from etils import epath
 
 from vidlm import convert
 from vidlm.core import trees
-from vidlm.interop import described, export, leaves, weights
+from vidlm.interop import described, export, fitting, leaves, weights
 from vidlm.models import objective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import scan_layout, t5, vit
@@ -82,7 +82,7 @@ def test_vlm_reads_back_bit_equal(vlm, vlm_folder):
   _, flat = vlm
   opened = weights.assemble(str(vlm_folder))
   bit_equal(numbered(flat), opened.leaves)
-  fitted = weights.fit(opened, {n: jnp.zeros(x.shape) for n, x in flat.items()})
+  fitted = fitting.fit(opened, {n: jnp.zeros(x.shape) for n, x in flat.items()})
   assert (fitted.dropped, fitted.fresh, fitted.resampled) == ([], [], [])
 
 

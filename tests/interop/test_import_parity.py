@@ -1,5 +1,6 @@
 """What transformers saves, read here, computes the same."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,3 +127,52 @@ def test_bfloat16_weights_stay_bfloat16(hf_t5, config_of, nested, tmp_path):
   # Computed in bfloat16: 8 bits of mantissa through four layers.
   low, params = our_t5(tmp_path, config_of(tmp_path), nested, dtype='bfloat16')
   close(jax.jit(low.apply)(params, *inputs), want, 3e-2)
+
+
+def test_bfloat16_towers(hf_siglip, siglip_folder, config_of, nested, images):
+  """Activations in bfloat16: within 2 % of the largest feature."""
+  import torch
+
+  with torch.no_grad():
+    want = hf_siglip(torch.tensor(images.transpose(0, 3, 1, 2))).pooler_output
+  vision = siglip_names.vision_config(config_of(siglip_folder))
+  params = {'params': nested(weights.open_weights(str(siglip_folder)))}
+  model = vit.ViT(
+    siglip_names.variant(vision), 32, pool_type='map', remat_policy='none'
+  )
+  got, _ = jax.jit(model.apply)(params, jnp.asarray(images))
+  close(got, want, 2e-2)
+
+
+def test_greedy_text(hf_t5, t5_folder, config_of, nested, tokens):
+  """Decoded with our cache, from the files: the ids that `generate` gives."""
+  import torch
+
+  from vidlm import decoding
+  from vidlm.models.video_vlm import VideoVLM
+
+  config = t5_names.model_config(config_of(t5_folder), **OPTIONS)
+  model = VideoVLM(
+    config, '16,1,32,2/16', image_size=32, dtype='float32', scan=False
+  )
+  source = tokens['source'][:, :40]
+  batch = {
+    'frames': jnp.zeros((3, 1, 32, 32, 3), jnp.uint8),
+    'frame_mask': jnp.zeros((3, 1), bool),  # text alone
+    'encoder_input_tokens': jnp.asarray(source),
+    'decoder_input_tokens': jnp.asarray(tokens['shifted']),
+  }
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
+  img = jax.tree.map(lambda x: jnp.zeros(x.shape), nn.unbox(shapes['img']))
+  llm = nested(weights.open_weights(str(t5_folder)))
+  greedy = jax.jit(decoding.greedy, static_argnames=('model', 'max_length'))
+  got = greedy(model, {'img': img, 'llm': llm}, batch, max_length=12).tokens
+  want = hf_t5.generate(
+    input_ids=torch.tensor(source),
+    attention_mask=torch.tensor(source > 0).long(),
+    max_new_tokens=12,
+    num_beams=1,
+    do_sample=False,
+  ).numpy()[:, 1:]
+  assert len(np.unique(want)) > 3
+  np.testing.assert_array_equal(got[:, 0, : want.shape[1]], want)

@@ -15,7 +15,7 @@ from vidlm.core import (
   trees,
 )
 from vidlm.core import train_state as train_state_lib
-from vidlm.interop import weights
+from vidlm.interop import fitting, weights
 from vidlm.models import objective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import posemb, t5
@@ -45,7 +45,7 @@ def test_vision_tower_and_language_model(scan, siglip_folder, t5_folder):
   """The projection stays fresh; what differs is listed, what fits is placed."""
   spec = {'img': str(siglip_folder), 'llm': str(t5_folder)}
   task = make_task(scan_layers=scan)
-  fitted = weights.fit(weights.assemble(spec), step.parameter_shapes(task), 64)
+  fitted = fitting.fit(weights.assemble(spec), step.parameter_shapes(task), 64)
   assert fitted.fresh == ['img/head/bias', 'img/head/kernel']
   assert fitted.resampled == ['img/pos_embedding [1, 16, 32] -> [1, 9, 32]']
   assert len(fitted.dropped) == 15
@@ -105,7 +105,7 @@ def test_parts_as_text():
 def test_misplaced_parts_are_one_line(siglip_folder, t5_folder):
   wanted = step.parameter_shapes(make_task())
   with pytest.raises(ValueError, match=r"write \{'llm': '"):
-    weights.fit(weights.assemble(str(t5_folder)), wanted)
+    fitting.fit(weights.assemble(str(t5_folder)), wanted)
   with pytest.raises(ValueError, match="belongs under 'llm'"):
     weights.assemble({'img': str(t5_folder)})
 
@@ -113,14 +113,14 @@ def test_misplaced_parts_are_one_line(siglip_folder, t5_folder):
 def test_vocabulary_is_checked(t5_folder):
   wanted = step.parameter_shapes(make_task())
   opened = weights.assemble({'llm': str(t5_folder)})
-  weights.fit(opened, wanted, 64)
+  fitting.fit(opened, wanted, 64)
   with pytest.raises(ValueError, match='has 64 rows, the tokenizer 65 ids'):
-    weights.fit(opened, wanted, 65)
+    fitting.fit(opened, wanted, 65)
   other = dict(wanted)
   name = 'llm/token_embedder/embedding'
   other[name] = jax.ShapeDtypeStruct((128, 32), 'float32')
   with pytest.raises(ValueError, match=r'\[64, 32\].*set its vocab_size to 64'):
-    weights.fit(opened, other)
+    fitting.fit(opened, other)
 
 
 @pytest.fixture(scope='module')
@@ -189,7 +189,7 @@ def test_parts_of_runs(run, tmp_path):
   model_dir, flat = run
   convert.convert(f'{model_dir}:llm', str(tmp_path / 'llm'))
   merged = weights.assemble({'img': model_dir, 'llm': str(tmp_path / 'llm')})
-  fitted = weights.fit(merged, flat)
+  fitted = fitting.fit(merged, flat)
   assert (fitted.dropped, fitted.fresh) == (
     [f'{model_dir}: {n}' for n in sorted(flat) if n.startswith('llm/')],
     [],

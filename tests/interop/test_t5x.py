@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from vidlm.interop import leaves, t5x, weights
+from vidlm.interop import fitting, leaves, t5x, weights, zarr_arrays
 
 REAL = pathlib.Path('/work/shared/t5x_checkpoints')
 real = pytest.mark.skipif(not REAL.exists(), reason='no t5x checkpoints here')
@@ -123,7 +123,7 @@ def test_whole_t5_of_t5x_computes():
   import flax.linen as nn
 
   wanted = trees.flatten(nn.unbox(shapes)['params'])
-  fitted = weights.fit(opened, wanted)
+  fitted = fitting.fit(opened, wanted)
   assert (fitted.dropped, fitted.fresh) == ([], [])
   params = trees.unflatten(scan_layout.stack(flat))
   logits = t5.T5(config).apply(
@@ -173,7 +173,7 @@ def test_read_and_write_are_bit_equal(written):
 
 
 def test_large_arrays_are_cut_in_chunks(tmp_path, monkeypatch):
-  monkeypatch.setattr(t5x, '_MAX_CHUNK_BYTES', 20_000)
+  monkeypatch.setattr(zarr_arrays, '_MAX_CHUNK_BYTES', 20_000)
   value = arrays()['token_embedder/embedding']
   t5x.write(tmp_path / 'checkpoint_0', {'x': leaves.from_array(value)})
   folder = tmp_path / 'checkpoint_0/target.x'

@@ -1,11 +1,9 @@
-"""CLIP's two towers in Hugging Face's and OpenAI's names <-> ours.
+"""CLIP's two towers in Hugging Face's names (`CLIPModel`) <-> ours.
 
-Sources of the names: transformers, `models/clip/modeling_clip.py`
-(`CLIPModel`); openai/CLIP `clip/model.py`, which open_clip keeps.
+Source of the names: transformers, `models/clip/modeling_clip.py`.
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,8 +40,6 @@ _TEXT = {
   'eos_token_id': 49407,
 }
 _BUFFERS = (r'.*\.position_ids',)
-# Beside the weights in OpenAI's archives.
-_SCALARS = ('input_resolution', 'context_length', 'vocab_size', 'attn_mask')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +166,7 @@ def to_config(s: Shape) -> dict[str, Any]:
 
 def table(s: Shape) -> mapping.Table:
   """Rows of `CLIPModel`."""
-  image, text = _sizes(s)
+  image, text = sizes(s)
   p, q = 'vision_model.', 'text_model.'
   conv = 'c rgb h w -> h w rgb c'
   entries = mapping.rows(
@@ -217,46 +213,8 @@ def table(s: Shape) -> mapping.Table:
   return mapping.Table(tuple(entries), _BUFFERS)
 
 
-def openai_table(s: Shape) -> mapping.Table:
-  """Rows of openai/CLIP's state dict, which open_clip keeps."""
-  image, text = _sizes(s)
-  conv = 'c rgb h w -> h w rgb c'
-  entries = mapping.rows(
-    [
-      ('cls', 'class_embedding', 'c -> 1 1 c'),
-      ('embedding/kernel', 'conv1.weight', conv),
-      ('pos_embedding', 'positional_embedding', 'n c -> 1 n c'),
-      ('head/kernel', 'proj', 'c e -> c e'),
-      *vit_names.norm('ln_pre', 'ln_pre'),
-      *vit_names.norm('Transformer/encoder_norm', 'ln_post'),
-    ],
-    'img/',
-    'visual.',
-    **image,
-  )
-  entries += mapping.rows(
-    [
-      ('Embed_0/embedding', 'token_embedding.weight', 'v c -> v c'),
-      ('pos_embedding', 'positional_embedding', 'l c -> 1 l c'),
-      ('head/kernel', 'text_projection', 'c e -> c e'),
-      *vit_names.norm('Encoder_0/encoder_norm', 'ln_final'),
-    ],
-    'txt/',
-    '',
-    **text,
-  )
-  depth = vit.decode_variant(s.variant).depth
-  entries += vit_names.openai_blocks(
-    'img/Transformer/', 'visual.transformer.resblocks.', depth, **image
-  )
-  entries += vit_names.openai_blocks(
-    'txt/Encoder_0/', 'transformer.resblocks.', s.depth, **text
-  )
-  entries += mapping.rows([('t', 'logit_scale', '-> 1')])
-  return mapping.Table(tuple(entries), _SCALARS)
-
-
-def _sizes(s: Shape) -> tuple[dict[str, int], dict[str, int]]:
+def sizes(s: Shape) -> tuple[dict[str, int], dict[str, int]]:
+  """Axes of the tables' rows, of the image and of the text tower."""
   v = vit.decode_variant(s.variant)
   image = {
     'c': v.width,
@@ -279,42 +237,6 @@ def _sizes(s: Shape) -> tuple[dict[str, int], dict[str, int]]:
     'e': s.embed_dim,
   }
   return image, text
-
-
-def is_openai(names: Mapping[str, Leaf]) -> bool:
-  """Whether tensors bear openai/CLIP's names."""
-  return {'visual.conv1.weight', 'token_embedding.weight'} <= names.keys()
-
-
-def openai_shape(theirs: Mapping[str, Leaf]) -> Shape:
-  """Sizes from the tensors of openai/CLIP, as its own loader finds them.
-
-  Heads are 64 wide, the activation is QuickGELU: true of all OpenAI's models;
-  open_clip's own models with GELU have to come as `CLIPModel`.
-  """
-  conv = theirs['visual.conv1.weight'].shape
-  count = theirs['visual.positional_embedding'].shape[0] - 1
-  width = theirs['token_embedding.weight'].shape[1]
-  wide = theirs['visual.transformer.resblocks.0.mlp.c_fc.weight'].shape[0]
-  return Shape(
-    variant=(
-      f'{conv[0]},{_depth(theirs, "visual.")},{wide},'
-      f'{max(conv[0] // 64, 1)}/{conv[-1]}'
-    ),
-    image_size=conv[-1] * round(count**0.5),
-    width=width,
-    depth=_depth(theirs, ''),
-    num_heads=max(width // 64, 1),
-    mlp_dim=theirs['transformer.resblocks.0.mlp.c_fc.weight'].shape[0],
-    vocab_size=theirs['token_embedding.weight'].shape[0],
-    context_length=theirs['positional_embedding'].shape[0],
-    embed_dim=theirs['text_projection'].shape[1],
-  )
-
-
-def _depth(names: Mapping[str, Leaf], prefix: str) -> int:
-  pattern = re.compile(re.escape(prefix) + r'transformer\.resblocks\.(\d+)\..*')
-  return 1 + max(int(m[1]) for m in map(pattern.fullmatch, names) if m)
 
 
 def read_table(

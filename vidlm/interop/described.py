@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.interop import clip_names
+from vidlm.interop import clip_names, mapping
 from vidlm.interop.leaves import Leaf
 from vidlm.nn.t5_layers import T5Config
 
@@ -31,12 +31,15 @@ class Description:
     llm: The language model.
     img: The vision tower of a VLM, or a lone one.
     clip: Both towers of a dual encoder.
+    whole: config.json and table of a model that one class of Hugging Face
+      holds, without parts.
     num_frames: T.
   """
 
   llm: T5Config | None = None
   img: Tower | None = None
   clip: clip_names.Shape | None = None
+  whole: tuple[Mapping[str, Any], mapping.Table] | None = None
   num_frames: int = 1
 
 

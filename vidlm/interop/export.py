@@ -51,6 +51,9 @@ def write_huggingface(
   Raises:
     ValueError: If there is no class that computes this.
   """
+  if described.whole is not None:
+    config, table = described.whole
+    return _write(folder, config, table, ours, shard_bytes, extra=True)
   if described.clip is not None:
     return _write_clip(folder, ours, described.clip, shard_bytes)
   if described.llm is None or described.img is None:

@@ -14,6 +14,7 @@ from etils import epath
 from vidlm.interop import (
   clip_names,
   mapping,
+  openai_names,
   registry,
   safetensors_format,
 )
@@ -143,9 +144,9 @@ def read_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
     ValueError: For names that say nothing.
   """
   theirs = safetensors_format.read(path)
-  if clip_names.is_openai(theirs):
+  if openai_names.is_openai(theirs):
     try:
-      table = clip_names.openai_table(clip_names.openai_shape(theirs))
+      table = openai_names.table(openai_names.shape(theirs))
     except (KeyError, IndexError, ValueError) as error:
       raise ValueError(f'{path}: not a whole CLIP: lacks {error}') from error
     ours, left = table.to_ours(theirs, str(path))
@@ -174,8 +175,8 @@ def clip_shape(path: str) -> clip_names.Shape | None:
       return clip_names.shape(config)
   elif where.suffix == '.safetensors' and where.exists():
     theirs = safetensors_format.read(where)
-    if clip_names.is_openai(theirs):
-      return clip_names.openai_shape(theirs)
+    if openai_names.is_openai(theirs):
+      return openai_names.shape(theirs)
   return None
 
 

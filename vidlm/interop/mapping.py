@@ -28,7 +28,7 @@ class Entry:
 
   Attributes:
     ours: Slash-joined, layers numbered.
-    theirs: Their name.
+    theirs: Their name; several are stacked in front of their axes.
     axes: 'their axes -> our axes' for `einops.rearrange`.
     sizes: Known axes; a tensor of another size is an error.
     part: (i, n): ours is the i-th of n equal parts along their first axis, as
@@ -36,10 +36,15 @@ class Entry:
   """
 
   ours: str
-  theirs: str
+  theirs: str | tuple[str, ...]
   axes: str
   sizes: tuple[tuple[str, int], ...] = ()
   part: tuple[int, int] | None = None
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Their names."""
+    return (self.theirs,) if isinstance(self.theirs, str) else self.theirs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Table:
     """
     self._check_names(theirs.keys(), where)
     ours = {
-      entry.ours: _import(entry, theirs[entry.theirs], where)
+      entry.ours: _import(entry, [theirs[n] for n in entry.names], where)
       for entry in self.entries
     }
     left = [
@@ -87,7 +92,7 @@ class Table:
 
   def _check_names(self, names: Iterable[str], where: str) -> None:
     names = set(names)
-    known = {entry.theirs for entry in self.entries}
+    known = {name for entry in self.entries for name in entry.names}
     missing = sorted(known - names)
     if missing:
       raise ValueError(
@@ -126,7 +131,10 @@ class Table:
     for entry in self.entries:
       index = entry.part[0] if entry.part else 0
       leaf = _export(entry, ours[entry.ours])
-      parts.setdefault(entry.theirs, {})[index] = leaf
+      if isinstance(entry.theirs, str):
+        parts.setdefault(entry.theirs, {})[index] = leaf
+      else:
+        parts |= {name: {0: leaf[i]} for i, name in enumerate(entry.theirs)}
     return {
       name: members[0]
       if len(members) == 1
@@ -159,7 +167,14 @@ def rows(
   return out
 
 
-def _import(entry: Entry, leaf: Leaf, where: str) -> Leaf:
+def _import(entry: Entry, members: list[Leaf], where: str) -> Leaf:
+  leaf = members[0]
+  if not isinstance(entry.theirs, str):
+    if len({member.shape for member in members}) > 1:
+      raise ValueError(
+        f'{where}: {", ".join(entry.theirs)} have different shapes'
+      )
+    leaf = leaves_lib.join(members)
   if entry.part:
     index, count = entry.part
     if not leaf.shape or leaf.shape[0] % count:
@@ -175,8 +190,8 @@ def _import(entry: Entry, leaf: Leaf, where: str) -> Leaf:
     )
   except einops.EinopsError as error:
     raise ValueError(
-      f'{where}: {entry.theirs} has shape {list(leaf.shape)}, config.json '
-      f'means {_wanted(entry)}'
+      f'{where}: {" + ".join(entry.names)} has shape {list(leaf.shape)}, '
+      f'config.json means {_wanted(entry)}'
     ) from error
 
 

@@ -18,13 +18,13 @@ from etils import epath
 
 from vidlm.core import trees
 from vidlm.interop import leaves as leaves_lib
+from vidlm.interop import zarr_arrays
 from vidlm.interop.leaves import Leaf
 
 FILE = 'checkpoint'
 _PLACEHOLDER = 'PLACEHOLDER://'
 # As t5x: smaller arrays lie in the msgpack file.
 _INLINE_VALUES = 10_000
-_MAX_CHUNK_BYTES = 64 * 2**20
 # Modules that t5x's scalable T5 scans: 'encoder/encoder/...', layers on axis 1.
 _SCANNED = re.compile(r'(.*\b)?(encoder|decoder)/\2/(.+)')
 
@@ -132,7 +132,9 @@ def _arrays(tree: Mapping[str, Any], prefix: str = '') -> Any:
 def _leaf(path: epath.Path, name: str, value: Any, version: int) -> Leaf:
   where = f'{path}: {name}'
   if isinstance(value, str) and value.startswith(_PLACEHOLDER):
-    return _stored(path.parent / value.removeprefix(_PLACEHOLDER), {}, where)
+    return zarr_arrays.read(
+      path.parent / value.removeprefix(_PLACEHOLDER), {}, where
+    )
   if isinstance(value, Mapping):
     # The path in the spec is relative, behind whatever bucket or driver the
     # writer had; from tensorstore 0.1.14 on it lies in the kvstore.
@@ -140,127 +142,14 @@ def _leaf(path: epath.Path, name: str, value: Any, version: int) -> Leaf:
     folder = path.parent / str(stored).strip('/').rpartition('/')[2]
     metadata = dict(value.get('metadata', {}))
     if metadata and 'dtype' in value:
-      metadata.setdefault('dtype', _zarr_type(value['dtype'], where))
-    leaf = _stored(folder, metadata, where)
+      metadata.setdefault('dtype', zarr_arrays.zarr_type(value['dtype'], where))
+    leaf = zarr_arrays.read(folder, metadata, where)
     # Version 2 had no name for bfloat16.
     if version < 3 and leaf.dtype == np.uint16:
       leaf = leaf.then(lambda x: x.view(ml_dtypes.bfloat16))
     return leaf
   array = np.asarray(value)
   return leaves_lib.checked(array.shape, array.dtype, lambda: array, where)
-
-
-def _stored(
-  folder: epath.Path, metadata: Mapping[str, Any], where: str
-) -> Leaf:
-  """An array in a zarr folder."""
-  spec: dict[str, Any] = {'kvstore': _kvstore(folder)}
-  if (folder / 'zarr.json').exists():
-    spec['driver'] = 'zarr3'
-  elif (folder / '.zarray').exists():
-    spec['driver'] = 'zarr'
-  elif metadata:
-    # Copied without its hidden file: the msgpack describes it as well.
-    spec |= {
-      'driver': 'zarr',
-      'metadata': _complete(metadata),
-      'open': True,
-      'assume_metadata': True,
-    }
-  else:
-    raise ValueError(
-      f'{where}: {folder} has no .zarray and no zarr.json; was the checkpoint '
-      'copied without hidden files?'
-    )
-  if not folder.exists():
-    raise FileNotFoundError(f'{where}: {folder} is missing')
-  try:
-    store = _opened(spec)
-  except Exception as error:  # tensorstore raises ValueError and KeyError
-    raise ValueError(
-      f'{where}: {folder} can not be opened: {_short(error)}'
-    ) from error
-
-  def load() -> np.ndarray:
-    try:
-      return np.asarray(store.read().result())
-    except Exception as error:
-      raise ValueError(
-        f'{where}: {folder} is damaged: {_short(error)}'
-      ) from error
-
-  _check_chunks(folder, store, where)
-  return leaves_lib.checked(store.shape, store.dtype.numpy_dtype, load, where)
-
-
-def _zarr_type(name: str, where: str) -> str:
-  if name == 'bfloat16':
-    return name
-  try:
-    return np.dtype(name).newbyteorder('<').str
-  except TypeError as error:
-    raise ValueError(f'{where}: unknown type {name!r}') from error
-
-
-def _check_chunks(folder: epath.Path, store: Any, where: str) -> None:
-  """Raises ValueError if a chunk file is missing: it would be read as zeros."""
-  if (folder / 'zarr.json').exists():
-    return  # may hold many chunks a file
-  described = store.spec().to_json()['metadata']
-  separator = described.get('dimension_separator', '.')
-  grid = [
-    math.ceil(n / c)
-    for n, c in zip(store.shape, described['chunks'], strict=True)
-  ]
-  wanted = [separator.join(map(str, i)) or '0' for i in np.ndindex(*grid)]
-  missing = [name for name in wanted if not (folder / name).exists()]
-  if missing:
-    raise ValueError(
-      f'{where}: {len(missing)} of {len(wanted)} chunks are missing in {folder}'
-    )
-
-
-def _kvstore(folder: epath.Path) -> dict[str, str]:
-  text = os.fspath(folder)
-  if text.startswith('gs://'):
-    bucket, _, path = text.removeprefix('gs://').partition('/')
-    return {'driver': 'gcs', 'bucket': bucket, 'path': f'{path}/'}
-  return {'driver': 'file', 'path': f'{os.path.abspath(text)}/'}
-
-
-def _complete(metadata: Mapping[str, Any]) -> dict[str, Any]:
-  """zarr's metadata from a tensorstore spec, as its defaults fill it in."""
-  out = {
-    'zarr_format': 2,
-    'order': 'C',
-    'filters': None,
-    'fill_value': None,
-    'compressor': None,
-    **metadata,
-  }
-  return {name: out[name] for name in out if name in _METADATA}
-
-
-_METADATA = (
-  'zarr_format',
-  'order',
-  'filters',
-  'fill_value',
-  'compressor',
-  'shape',
-  'chunks',
-  'dtype',
-)
-
-
-def _opened(spec: Mapping[str, Any], **options: Any) -> Any:
-  import tensorstore
-
-  return tensorstore.open(dict(spec), **options).result()
-
-
-def _short(error: Exception) -> str:
-  return ' '.join(str(error).split())[:200]
 
 
 def write(
@@ -282,7 +171,9 @@ def write(
     if math.prod(leaf.shape) < _INLINE_VALUES:
       target[name] = leaf.load()
     else:
-      target[name] = _store(folder, 'target.' + name.replace('/', '.'), leaf)
+      target[name] = zarr_arrays.write(
+        folder, 'target.' + name.replace('/', '.'), leaf
+      )
   tree = {
     'version': 3,
     'optimizer': {
@@ -294,36 +185,3 @@ def write(
   partial = folder / f'.{FILE}.{os.getpid()}'
   partial.write_bytes(flax.serialization.msgpack_serialize(tree))
   partial.replace(folder / FILE)
-
-
-def _store(folder: epath.Path, name: str, leaf: Leaf) -> dict[str, Any]:
-  """Writes an array to a zarr folder; returns what msgpack says of it."""
-  chunks = list(leaf.shape)
-  while math.prod(chunks) * leaf.dtype.itemsize > _MAX_CHUNK_BYTES:
-    longest = int(np.argmax(chunks))
-    chunks[longest] = -(-chunks[longest] // 2)
-  value = leaf.load()
-  dtype = value.dtype.name
-  metadata = {
-    'shape': list(leaf.shape),
-    'chunks': chunks,
-    'compressor': {'id': 'gzip', 'level': 1},
-  }
-  store = _opened(
-    {
-      'driver': 'zarr',
-      'kvstore': _kvstore(folder / name),
-      'metadata': _complete({**metadata, 'dtype': _zarr_type(dtype, name)}),
-      # A chunk of zeros that is left out can't be told from a lost one.
-      'store_data_equal_to_fill_value': True,
-    },
-    create=True,
-    delete_existing=True,
-  )
-  store.write(value).result()
-  return {
-    'driver': 'zarr',
-    'dtype': dtype,
-    'kvstore': {'driver': 'file', 'path': f'{name}/'},
-    'metadata': metadata,
-  }

@@ -1,17 +1,14 @@
-"""Opens weights of any format under our names, and fits them to a model."""
+"""Opens weights of any format under our names."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
 from etils import epath
 
-from vidlm.core import checkpoints, trees
+from vidlm.core import checkpoints, runs, trees
 from vidlm.interop import big_vision, huggingface, leaves, paths, t5x
 from vidlm.interop.leaves import Leaf
-from vidlm.nn import posemb, scan_layout
+from vidlm.nn import scan_layout
 
 # Leaves by which a model without a prefix is recognised, and its place.
 _MARKS = {'token_embedder/embedding': 'llm', 'embedding/kernel': 'img'}
@@ -32,31 +29,6 @@ class Weights:
   leaves: dict[str, Leaf]
   left: list[str] = dataclasses.field(default_factory=list)
   place: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-  """Weights as a model wants them.
-
-  Attributes:
-    leaves: {name: leaf} in the model's shapes.
-    dropped: Names of the source that the model lacks.
-    fresh: Names of the model that the source lacks.
-    resampled: Position embeddings that were brought to another size.
-  """
-
-  leaves: dict[str, Leaf]
-  dropped: list[str]
-  fresh: list[str]
-  resampled: list[str]
-
-  def __str__(self) -> str:
-    lines = [f'{len(self.leaves)} parameters loaded']
-    for what in ('resampled', 'dropped', 'fresh'):
-      names = getattr(self, what)
-      if names:
-        lines.append(f'{what} ({len(names)}): {", ".join(names)}')
-    return '\n  '.join(lines)
 
 
 def open_weights(spec: str) -> Weights:
@@ -92,7 +64,7 @@ def _open_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
 
 
 def _open_folder(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
-  if _is_ours(path):
+  if is_ours(path):
     flat = trees.flatten(checkpoints.load_params(str(path)))
     return {n: leaves.from_array(x) for n, x in flat.items()}, [], ''
   if huggingface.is_folder(path):
@@ -111,7 +83,10 @@ def _open_folder(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
   )
 
 
-def _is_ours(path: epath.Path) -> bool:
+def is_ours(path: epath.Path) -> bool:
+  """Whether a path is a MODEL_DIR or a checkpoint in one."""
+  if not path.is_dir():
+    return False
   try:
     checkpoints.find(str(path))
   except FileNotFoundError:
@@ -199,178 +174,22 @@ def assemble(spec: str | Mapping[str, str]) -> Weights:
   return Weights(str(spec), merged, left, place)
 
 
-def fit(
-  weights: Weights,
-  wanted: Mapping[str, Any],
-  vocabulary_size: int | None = None,
-) -> Fitted:
-  """Brings weights into the layout and sizes of a model.
-
-  Layers are stacked or split, position embeddings of images and frames
-  resampled.
-
-  Args:
-    weights: From `assemble`.
-    wanted: {name: array or shape} of the model.
-    vocabulary_size: Ids of the tokenizer; the token table must hold them all.
-
-  Returns:
-    What fits, and lists of what doesn't.
-
-  Raises:
-    ValueError: If a leaf has another shape, nothing fits, or the tokenizer has
-      more ids than the token table rows.
-  """
-  flat = leaves.like_layers(weights.leaves, wanted)
-  kept, resampled = {}, []
-  for name in sorted(flat.keys() & wanted.keys()):
-    target = tuple(wanted[name].shape)
-    leaf = _resampled(name, flat[name], target)
-    if leaf is not flat[name]:
-      resampled.append(f'{name} {list(flat[name].shape)} -> {list(target)}')
-    if leaf.shape != target:
-      raise ValueError(_misfit(weights.source, name, leaf.shape, target))
-    kept[name] = leaf
-  if not kept:
-    raise ValueError(_nothing(weights, flat, wanted))
-  _check_vocabulary(weights.source, kept, vocabulary_size)
-  return Fitted(
-    kept,
-    sorted(flat.keys() - wanted.keys()) + sorted(weights.left),
-    sorted(wanted.keys() - flat.keys()),
-    resampled,
-  )
-
-
-def fit_all(
-  weights: Weights,
-  wanted: Mapping[str, Any],
-  vocabulary_size: int | None = None,
-  zeros: Sequence[str] = (),
-) -> dict[str, Any]:
-  """As `fit`, for a model that is to be used: nothing may stay fresh.
-
-  Args:
-    weights: From `assemble`.
-    wanted: See `fit`.
-    vocabulary_size: See `fit`.
-    zeros: Leaves that are zero where the source lacks them.
-
-  Returns:
-    Nested arrays.
-
-  Raises:
-    ValueError: As `fit`, and if the source lacks a parameter.
-  """
-  fitted = fit(weights, wanted, vocabulary_size)
-  fresh = [name for name in fitted.fresh if name not in zeros]
-  if fresh:
-    raise ValueError(
-      f'{weights.source}: {len(fresh)} parameters of the model are not there: '
-      f'{", ".join(fresh[:3])}'
-    )
-  flat = {name: np.asarray(leaf) for name, leaf in fitted.leaves.items()}
-  for name in fitted.fresh:
-    flat[name] = np.zeros(wanted[name].shape, np.float32)
-  return trees.unflatten(flat)
-
-
-def load_params(
-  checkpoint: str,
-  wanted: Callable[[], Mapping[str, Any]],
-  vocabulary_size: int | None = None,
-  zeros: Sequence[str] = (),
-) -> dict[str, Any]:
-  """The parameters of a model that is to be used, from any format.
-
-  Args:
-    checkpoint: See `open_weights`.
-    wanted: Gives {name: shape} of the model; not asked for a checkpoint of
-      ours, whose config.gin describes it already.
-    vocabulary_size: See `fit`.
-    zeros: See `fit_all`.
-
-  Returns:
-    Nested arrays.
-
-  Raises:
-    FileNotFoundError: As `open_weights`.
-    ValueError: As `fit_all`.
-  """
-  if not checkpoint.startswith('hf://') and _is_ours(epath.Path(checkpoint)):
-    return checkpoints.load_params(checkpoint)
-  return fit_all(assemble(checkpoint), wanted(), vocabulary_size, zeros)
-
-
-def _resampled(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
-  """The leaf, resampled if it is a position embedding of another size."""
-  if leaf.shape == target or leaf.ndim != 3 or len(target) != 3:
-    return leaf
-  if leaf.shape[2] != target[2] or 'txt/' in name:
-    return leaf
-  last = name.rsplit('/', 1)[-1]
-  if last == 'temporal_embedding':
-    return Leaf(
-      target,
-      leaf.dtype,
-      lambda: posemb.resample_temporal(leaf.load(), target[1]),
-    )
-  if last != 'pos_embedding':
-    return leaf
-  for function, extra in (
-    (posemb.resample, 0),
-    (posemb.resample_behind_class_token, 1),
-  ):
-    side = math.isqrt(target[1] - extra)
-    old = math.isqrt(leaf.shape[1] - extra)
-    if side**2 + extra == target[1] and old**2 + extra == leaf.shape[1]:
-      return Leaf(
-        target,
-        leaf.dtype,
-        lambda f=function, s=side: f(leaf.load(), (s, s)),
-      )
-  return leaf
-
-
-def _misfit(
-  source: str, name: str, shape: tuple[int, ...], target: tuple[int, ...]
-) -> str:
-  line = (
-    f'{name}: {source} has shape {list(shape)}, the model wants {list(target)}'
-  )
-  if name.endswith(('token_embedder/embedding', 'Embed_0/embedding')):
-    line += f'; set its vocab_size to {shape[0]}'
-  return line
-
-
-def _nothing(
-  weights: Weights, flat: Mapping[str, Leaf], wanted: Mapping[str, Any]
-) -> str:
-  line = (
-    f'{weights.source} shares no parameter with the model; it has '
-    f'{", ".join(sorted(flat)[:3])} ..., the model '
-    f'{", ".join(sorted(wanted)[:3])} ...'
-  )
-  if weights.place and any(n.startswith(f'{weights.place}/') for n in wanted):
-    line += f"; write {{'{weights.place}': '{weights.source}'}}"
-  return line
-
-
-def _check_vocabulary(
-  source: str, kept: Mapping[str, Leaf], size: int | None
-) -> None:
-  for name, leaf in kept.items():
-    if size is None or not name.endswith(
-      ('token_embedder/embedding', 'Embed_0/embedding')
-    ):
-      continue
-    if leaf.shape[0] < size:
-      raise ValueError(
-        f'{name}: {source} has {leaf.shape[0]} rows, the tokenizer {size} ids; '
-        'set VOCABULARY_PATH to the one it was trained with'
-      )
-
-
 def numbered(found: Mapping[str, Leaf]) -> dict[str, Leaf]:
   """Leaves with one name per layer, as most formats want them."""
   return scan_layout.unstack(found)
+
+
+def has_run(path: str) -> bool:
+  """Whether a config.gin belongs to a path.
+
+  That of a folder above counts for a checkpoint of ours alone: a model of
+  someone else may lie anywhere.
+
+  Args:
+    path: A folder.
+  """
+  try:
+    found = epath.Path(runs.run_config(path))
+  except FileNotFoundError:
+    return False
+  return found.parent == epath.Path(path) or is_ours(epath.Path(path))
