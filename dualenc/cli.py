@@ -1,4 +1,4 @@
-"""`dualenc train|eval|plan`; see `vidlm.cli` for the manners."""
+"""`dualenc train|eval|plan|convert`; see `vidlm.cli` for the manners."""
 
 import argparse
 import json
@@ -62,6 +62,20 @@ def _plan(args: argparse.Namespace) -> None:
   plan_run.run('dualenc', args)
 
 
+def _convert(args: argparse.Namespace) -> None:
+  # Moving weights needs no accelerator, and must not take one from a run.
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  from vidlm import convert
+
+  print(
+    convert.convert(
+      args.source,
+      args.target,
+      **commands.given(args, 'format', 'license', 'shard_bytes'),
+    )
+  )
+
+
 COMMANDS = (
   commands.Command(
     'train',
@@ -78,6 +92,13 @@ COMMANDS = (
     'parameters, FLOPs, bytes and hours of a recipe',
     commands.add_plan_flags,
     _plan,
+    uses_jax=False,
+  ),
+  commands.Command(
+    'convert',
+    "weights in and out: Hugging Face's layout, big_vision, t5x",
+    commands.add_convert_flags,
+    _convert,
     uses_jax=False,
   ),
 )

@@ -25,6 +25,11 @@ class ClipVocabulary:
     """The tokenizer itself."""
     return tokenizer_lib.CLIPTokenizer()
 
+  @property
+  def size(self) -> int:
+    """Number of ids."""
+    return self.tokenizer.vocab_size
+
   @functools.cached_property
   def seqio(self) -> Any:
     """The same for seqio tasks (imports TensorFlow)."""

@@ -12,11 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dualenc import data
-from dualenc import objective as objective_lib
+from dualenc import data, restored
 from dualenc.evals import classification, prompts, retrieval
 from dualenc.models import two_towers
-from vidlm.core import checkpoints, commands, launch, runs
+from vidlm.core import commands
 from vidlm.data import clips as clips_lib
 from vidlm.data import preprocess, records
 
@@ -117,24 +116,17 @@ def _pad(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def load_towers(checkpoint: str) -> Towers:
-  """Reads a MODEL_DIR or a checkpoint in it; clears the gin configuration.
+  """Reads a dual encoder; clears the gin configuration.
+
+  Args:
+    checkpoint: See `restored.load_run`.
 
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
-    ValueError: If it is no dual encoder's.
+    ValueError: If it is damaged, or no dual encoder.
   """
-  with launch.isolated_gin():
-    runs.parse_run(checkpoint)
-    objective = launch.macro('MODEL')
-    if not isinstance(objective, objective_lib.DualEncoderObjective):
-      raise ValueError(
-        f'{checkpoint}: holds a {type(objective).__name__}, no dual encoder; '
-        'give the MODEL_DIR of `dualenc train`'
-      )
-    vocabulary = launch.macro('VOCABULARY')
-    length = launch.macro('TASK_FEATURE_LENGTHS')['targets']
-  params = jax.device_put(checkpoints.load_params(checkpoint))
-  return Towers(objective.model, params, vocabulary, length)
+  model, params, vocabulary, length = restored.load_run(checkpoint)
+  return Towers(model, jax.device_put(params), vocabulary, length)
 
 
 def evaluate(

@@ -52,6 +52,7 @@ def test_import_contracts() -> None:
     'vidlm.eval',
     'vidlm.caption_run',
     'vidlm.plan_run',
+    'vidlm.convert',
     'dualenc.eval',
     'dualenc.objective',
   ],

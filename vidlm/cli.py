@@ -1,4 +1,4 @@
-"""`vidlm prepare|instruct|train|caption|eval|plan`.
+"""`vidlm prepare|instruct|train|caption|eval|plan|convert`.
 
 Only argparse is imported here; every command imports what it needs when it
 runs, so that `--help` answers at once.
@@ -267,6 +267,20 @@ def _plan(args: argparse.Namespace) -> None:
   plan_run.run('vidlm', args)
 
 
+def _convert(args: argparse.Namespace) -> None:
+  # Moving weights needs no accelerator, and must not take one from a run.
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  from vidlm import convert
+
+  print(
+    convert.convert(
+      args.source,
+      args.target,
+      **commands.given(args, 'format', 'license', 'shard_bytes'),
+    )
+  )
+
+
 COMMANDS = (
   commands.Command(
     'prepare',
@@ -303,6 +317,13 @@ COMMANDS = (
     'parameters, FLOPs, bytes and hours of a recipe',
     commands.add_plan_flags,
     _plan,
+    uses_jax=False,
+  ),
+  commands.Command(
+    'convert',
+    "weights in and out: Hugging Face's layout, big_vision, t5x",
+    commands.add_convert_flags,
+    _convert,
     uses_jax=False,
   ),
 )

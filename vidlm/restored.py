@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import checkpoints, launch, runs
+from vidlm.core import launch, runs, step
 from vidlm.data.vocabulary import Vocabulary
+from vidlm.interop import fitting, paths
 from vidlm.models import objective as objective_lib
 
 
@@ -33,16 +34,21 @@ class RestoredVLM:
 
 
 def load_vlm(checkpoint: str) -> RestoredVLM:
-  """Reads a MODEL_DIR or a checkpoint in it, with the config.gin beside it.
+  """Reads a model with the config.gin that lies beside it.
 
   The current gin configuration is cleared.
 
+  Args:
+    checkpoint: A MODEL_DIR, a checkpoint in it, or what `vidlm convert` made of
+      one; local, gs:// or hf://owner/name.
+
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
-    ValueError: If it is no video VLM's.
+    ValueError: If it is no video VLM's, or the weights are damaged.
   """
+  folder = paths.local(checkpoint)
   with launch.isolated_gin():
-    runs.parse_run(checkpoint)
+    runs.parse_run(folder)
     objective = launch.macro('MODEL')
     if not isinstance(objective, objective_lib.VLMObjective):
       raise ValueError(
@@ -55,7 +61,9 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
     lengths = dict(launch.macro('TASK_FEATURE_LENGTHS'))
   return RestoredVLM(
     objective=objective,
-    params=checkpoints.load_params(checkpoint),
+    params=fitting.load_params(
+      folder, lambda: step.parameter_shapes(objective)
+    ),
     vocabulary=vocabulary,
     num_frames=num_frames,
     image_size=image_size,

@@ -4,13 +4,14 @@ The signature is the contract; gin only binds it (t5x's `train.train`).
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
-from vidlm.core import checkpoints, launch, loop, partitioning, runs
+from vidlm.core import launch, loop, partitioning, runs, step, trees
 from vidlm.data import feed as feed_lib
+from vidlm.interop import fitting, weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def train(
   train_steps: int,
   mesh: MeshConfig = MeshConfig(),
   checkpoint_cfg: CheckpointConfig = CheckpointConfig(),
-  initial_checkpoint_path: str | None = None,
+  initial_checkpoint_path: str | Mapping[str, str] | None = None,
   random_seed: int = 0,
   frozen_dtype: str = 'bfloat16',
   grad_clip_norm: float | None = None,
@@ -85,7 +86,9 @@ def train(
     train_steps: Step at which to stop.
     mesh: Devices and sharding.
     checkpoint_cfg: When to save.
-    initial_checkpoint_path: Parameters to start from.
+    initial_checkpoint_path: Parameters to start from: a path for the whole
+      model, or {part: path} such as {'img': 'hf://google/siglip-...', 'llm':
+      'hf://google/flan-t5-xl'}; see `interop.weights`.
     random_seed: Of initialisation and dropout.
     frozen_dtype: What frozen parameters are kept in.
     grad_clip_norm: Global norm over the trained part; None for no clipping.
@@ -110,8 +113,7 @@ def train(
   )
   initial = None
   if initial_checkpoint_path:
-    logging.info('parameters from %s', initial_checkpoint_path)
-    initial = checkpoints.load_params(initial_checkpoint_path)
+    initial = initial_params(model, initial_checkpoint_path)
   return loop.train_loop(
     objective=model,
     feed=feed,
@@ -132,6 +134,31 @@ def train(
     frozen_dtype=frozen_dtype,
     peak_flops=peak_flops,
   )
+
+
+def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
+  """Opens what a run starts from, and says what of it is taken.
+
+  Args:
+    model: The objective.
+    spec: INITIAL_CHECKPOINT_PATH.
+
+  Returns:
+    Nested arrays, read when they are placed on devices.
+
+  Raises:
+    FileNotFoundError: If there is nothing.
+    ValueError: If it is damaged or doesn't fit the model or its tokenizer.
+  """
+  try:
+    vocabulary_size = launch.macro('VOCABULARY').size
+  except ValueError:  # called without gin
+    vocabulary_size = None
+  fitted = fitting.fit(
+    weights.assemble(spec), step.parameter_shapes(model), vocabulary_size
+  )
+  logging.info('INITIAL_CHECKPOINT_PATH %s:\n  %s', spec, fitted)
+  return trees.unflatten(fitted.leaves)
 
 
 def run() -> int:

@@ -10,12 +10,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import layers, posemb, transformer, vit
+from vidlm.nn import layers, transformer, vit
 
 # Of CLIP's training images, in units of 255.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -37,7 +36,8 @@ class ViTST(nn.Module):
       random and not how, 0.02 is ours; 0 gives zeros, as in AVION.
     mean: of the pixels, in units of 255.
     std: likewise.
-    activation: QuickGELU in OpenAI's weights, 'gelu' in some of open_clip's.
+    activation: QuickGELU in OpenAI's weights, 'gelu_exact' in some of
+      open_clip's.
     scan: see `transformer.Encoder`.
     remat_policy: see `layers.REMAT_POLICIES`.
     dtype: type of activations and matrix products; parameters are float32.
@@ -177,36 +177,3 @@ def project(
     ),
     name='head',
   )(x)
-
-
-def resample_temporal_embedding(
-  embedding: Float[np.ndarray, '1 S C'], num_frames: int
-) -> Float[np.ndarray, '1 T C']:
-  """Resamples PE_t to another number of frames, linearly, as AVION does.
-
-  Args:
-    embedding: [1, S, C], the `temporal_embedding` of a checkpoint.
-    num_frames: T of the model it goes into.
-
-  Returns:
-    [1, T, C]; first and last frame keep their embedding.
-  """
-  weights = posemb.interpolation_matrix(embedding.shape[1], num_frames)
-  resampled = np.einsum('ts,bsc->btc', weights, embedding.astype(np.float32))
-  return resampled.astype(embedding.dtype)
-
-
-def resample_pos_embedding(
-  embedding: Float[np.ndarray, '1 M C'], grid: tuple[int, int]
-) -> Float[np.ndarray, '1 N C']:
-  """Resamples PE_s to another grid of patches; the class token keeps its own.
-
-  Args:
-    embedding: [1, 1 + M, C], the `pos_embedding` of a checkpoint.
-    grid: (height, width) in patches of the model it goes into.
-
-  Returns:
-    [1, 1 + height * width, C].
-  """
-  patches = posemb.resample(embedding[:, 1:], grid)
-  return np.concatenate([embedding[:, :1], patches], axis=1)

@@ -146,62 +146,24 @@ def batch() -> types.SimpleNamespace:
 
 
 def rename(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """OpenAI's names to ours."""
-  state = dict(state)
-  flat = {
-    'img/cls': state['visual.class_embedding'][None, None],
-    'img/pos_embedding': state['visual.positional_embedding'][None],
-    'img/temporal_embedding': np.zeros((1, FRAMES, WIDTH), np.float32),
-    'img/embedding/kernel': state['visual.conv1.weight'].transpose(2, 3, 1, 0),
-    'img/head/kernel': state['visual.proj'],
-    'txt/Embed_0/embedding': state['token_embedding.weight'],
-    'txt/pos_embedding': state['positional_embedding'][None],
-    'txt/head/kernel': state['text_projection'],
-    't': state['logit_scale'].reshape(1),
-  }
-  norms = {
-    'img/ln_pre': 'visual.ln_pre',
-    'img/Transformer/encoder_norm': 'visual.ln_post',
-    'txt/Encoder_0/encoder_norm': 'ln_final',
-  }
-  for ours, theirs in norms.items():
-    flat |= _norm(ours, state, theirs)
-  for stack, prefix, depth, heads in (
-    ('img/Transformer', 'visual.transformer', DEPTH, HEADS),
-    ('txt/Encoder_0', 'transformer', TEXT_DEPTH, TEXT_HEADS),
-  ):
-    blocks = [
-      _block(state, f'{prefix}.resblocks.{i}', heads) for i in range(depth)
-    ]
-    for name in blocks[0]:
-      stacked = np.stack([block[name] for block in blocks])
-      flat[f'{stack}/encoderblock/{name}'] = stacked
-  return flat
+  """OpenAI's names to ours, layers stacked, temporal embedding zero."""
+  from vidlm.interop import clip_names, leaves, openai_names
+  from vidlm.nn import scan_layout
 
-
-def _norm(ours: str, state: dict[str, Any], theirs: str) -> dict[str, Any]:
-  return {
-    f'{ours}/scale': state[f'{theirs}.weight'],
-    f'{ours}/bias': state[f'{theirs}.bias'],
-  }
-
-
-def _block(state: dict[str, Any], prefix: str, heads: int) -> dict[str, Any]:
-  attention = 'MultiHeadDotProductAttention_0'
-  width = state[f'{prefix}.ln_1.weight'].shape[0]
-  flat = _norm('LayerNorm_0', state, f'{prefix}.ln_1')
-  flat |= _norm('LayerNorm_1', state, f'{prefix}.ln_2')
-  kernels = np.split(state[f'{prefix}.attn.in_proj_weight'], 3)
-  biases = np.split(state[f'{prefix}.attn.in_proj_bias'], 3)
-  for name, kernel, bias in zip(
-    ('query', 'key', 'value'), kernels, biases, strict=True
-  ):
-    flat[f'{attention}/{name}/kernel'] = kernel.T.reshape(width, heads, -1)
-    flat[f'{attention}/{name}/bias'] = bias.reshape(heads, -1)
-  out = state[f'{prefix}.attn.out_proj.weight'].T
-  flat[f'{attention}/out/kernel'] = out.reshape(heads, -1, width)
-  flat[f'{attention}/out/bias'] = state[f'{prefix}.attn.out_proj.bias']
-  for ours, theirs in (('Dense_0', 'c_fc'), ('Dense_1', 'c_proj')):
-    flat[f'MlpBlock_0/{ours}/kernel'] = state[f'{prefix}.mlp.{theirs}.weight'].T
-    flat[f'MlpBlock_0/{ours}/bias'] = state[f'{prefix}.mlp.{theirs}.bias']
+  shape = clip_names.Shape(
+    variant=f'{WIDTH},{DEPTH},{4 * WIDTH},{HEADS}/{PATCH}',
+    image_size=SIZE,
+    width=TEXT_WIDTH,
+    depth=TEXT_DEPTH,
+    num_heads=TEXT_HEADS,
+    mlp_dim=4 * TEXT_WIDTH,
+    vocab_size=VOCAB,
+    context_length=CONTEXT,
+    embed_dim=EMBED,
+  )
+  theirs = {name: leaves.from_array(x) for name, x in state.items()}
+  ours, _ = openai_names.table(shape).to_ours(theirs, 'open_clip')
+  flat = scan_layout.stack(ours, leaves.join)
+  flat = {name: np.asarray(x) for name, x in flat.items()}
+  flat['img/temporal_embedding'] = np.zeros((1, FRAMES, WIDTH), np.float32)
   return flat

@@ -9,6 +9,7 @@ import pytest
 from dualenc.models import text as text_lib
 from dualenc.models import two_towers, vit_st
 from vidlm.core import trees
+from vidlm.nn import posemb
 
 
 @pytest.fixture(scope='module')
@@ -171,12 +172,12 @@ def test_logit_scale_stops_at_its_bounds_and_comes_back():
 
 def test_resampling():
   temporal = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
-  longer = vit_st.resample_temporal_embedding(temporal, 7)
+  longer = posemb.resample_temporal(temporal, 7)
   np.testing.assert_allclose(longer[0, :, 0], np.arange(7) / 2, atol=1e-6)
-  same = vit_st.resample_temporal_embedding(temporal, 4)
+  same = posemb.resample_temporal(temporal, 4)
   np.testing.assert_array_equal(same, temporal)
   spatial = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
-  larger = vit_st.resample_pos_embedding(spatial, (3, 3))
+  larger = posemb.resample_behind_class_token(spatial, (3, 3))
   assert larger.shape == (1, 10, 3)
   np.testing.assert_array_equal(larger[:, 0], spatial[:, 0])
   np.testing.assert_allclose(

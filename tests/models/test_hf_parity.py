@@ -1,4 +1,7 @@
-"""T5 1.1 and SigLIP against Hugging Face, random small weights, float32."""
+"""T5 1.1 against Hugging Face, random small weights, float32.
+
+Vision towers, and the files themselves: tests/interop.
+"""
 
 import flax.linen as nn
 import flax.traverse_util
@@ -10,13 +13,27 @@ import torch
 import transformers
 
 from vidlm import decoding
+from vidlm.interop import leaves, t5_names
 from vidlm.models.video_vlm import VideoVLM
-from vidlm.nn import t5, t5_layers, vit
+from vidlm.nn import t5, t5_layers
 from vidlm.nn.scan_layout import stack
 
 pytestmark = pytest.mark.usefixtures('torchvision_operators')
 
 VOCAB, LAYERS, HEADS, DIM = 64, 2, 4, 32
+
+
+CONFIG = t5.T5Config(
+  vocab_size=VOCAB,
+  emb_dim=DIM,
+  num_heads=HEADS,
+  head_dim=8,
+  num_encoder_layers=LAYERS,
+  num_decoder_layers=LAYERS,
+  mlp_dim=48,
+  dtype='float32',
+  remat_policy='none',
+)
 
 
 def randomise(model: torch.nn.Module) -> None:
@@ -29,62 +46,17 @@ def randomise(model: torch.nn.Module) -> None:
       p.copy_(1.0 + 0.2 * noise if norm else 0.15 * noise)
 
 
-def t5_names() -> dict[str, tuple[str, bool]]:
-  """Returns {our name: (their name, transposed)} of an untied T5 1.1."""
-  names = {
-    'token_embedder/embedding': ('shared.weight', False),
-    'decoder/logits_dense/kernel': ('lm_head.weight', True),
-  }
-  attention = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
-  for side in ('encoder', 'decoder'):
-    first = f'{side}.block.0.layer.0.SelfAttention.relative_attention_bias'
-    names[f'{side}/relpos_bias/rel_embedding'] = (f'{first}.weight', True)
-    names[f'{side}/{side}_norm/scale'] = (
-      f'{side}.final_layer_norm.weight',
-      False,
-    )
-    parts = [('attention', 'SelfAttention')]
-    if side == 'decoder':
-      parts = [
-        ('self_attention', 'SelfAttention'),
-        ('encoder_decoder_attention', 'EncDecAttention'),
-      ]
-    norms = {
-      'attention': 'pre_attention_layer_norm',
-      'self_attention': 'pre_self_attention_layer_norm',
-      'encoder_decoder_attention': 'pre_cross_attention_layer_norm',
-    }
-    for i in range(LAYERS):
-      ours, theirs = f'{side}/layers_{i}', f'{side}.block.{i}.layer'
-      for j, (part, module) in enumerate(parts):
-        names[f'{ours}/{norms[part]}/scale'] = (
-          f'{theirs}.{j}.layer_norm.weight',
-          False,
-        )
-        for a, b in attention.items():
-          names[f'{ours}/{part}/{a}/kernel'] = (
-            f'{theirs}.{j}.{module}.{b}.weight',
-            True,
-          )
-      last = f'{theirs}.{len(parts)}'
-      names[f'{ours}/pre_mlp_layer_norm/scale'] = (
-        f'{last}.layer_norm.weight',
-        False,
-      )
-      for a in ('wi_0', 'wi_1', 'wo'):
-        names[f'{ours}/mlp/{a}/kernel'] = (
-          f'{last}.DenseReluDense.{a}.weight',
-          True,
-        )
-  return names
-
-
 def to_ours(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-  flat = {}
-  for ours, (theirs, transposed) in t5_names().items():
-    x = tensors[theirs].detach().numpy().copy()
-    flat[ours] = x.T if transposed else x
-  return flat
+  """By the library's table, layers numbered."""
+  table = t5_names.table(CONFIG)
+  known = {entry.theirs for entry in table.entries}
+  theirs = {
+    name: leaves.from_array(x.detach().numpy().copy())
+    for name, x in tensors.items()
+    if name in known
+  }
+  ours, _ = table.to_ours(theirs, 'transformers')
+  return {name: np.asarray(leaf) for name, leaf in ours.items()}
 
 
 @pytest.fixture(scope='module')
@@ -110,19 +82,6 @@ def hf_t5() -> 'transformers.T5ForConditionalGeneration':
     model.shared.weight.mul_(6.0)
     model.lm_head.weight.mul_(4.0)
   return model
-
-
-CONFIG = t5.T5Config(
-  vocab_size=VOCAB,
-  emb_dim=DIM,
-  num_heads=HEADS,
-  head_dim=8,
-  num_encoder_layers=LAYERS,
-  num_decoder_layers=LAYERS,
-  mlp_dim=48,
-  dtype='float32',
-  remat_policy='none',
-)
 
 
 @pytest.fixture(scope='module')
@@ -232,92 +191,3 @@ def test_greedy_text_of_the_vlm_is_generate(hf_t5, params, tokens) -> None:
   ).numpy()[:, 1:]
   assert len(np.unique(want)) > 3
   np.testing.assert_array_equal(got.tokens[:, 0, : want.shape[1]], want)
-
-
-def siglip_params(state: dict[str, np.ndarray], width: int, heads: int):
-  """Maps a SiglipVisionModel to big_vision's names."""
-  state = {k.removeprefix('vision_model.'): v for k, v in state.items()}
-  into = lambda x: x.T.reshape(width, heads, -1)
-  out_of = lambda x: x.T.reshape(heads, -1, width)
-
-  def norm(ours, theirs):
-    return {
-      f'{ours}/scale': state[f'{theirs}.weight'],
-      f'{ours}/bias': state[f'{theirs}.bias'],
-    }
-
-  def mlp(ours, theirs):
-    flat = {}
-    for i, name in enumerate(('fc1', 'fc2')):
-      flat[f'{ours}/Dense_{i}/kernel'] = state[f'{theirs}.{name}.weight'].T
-      flat[f'{ours}/Dense_{i}/bias'] = state[f'{theirs}.{name}.bias']
-    return flat
-
-  flat = {
-    'embedding/kernel': state['embeddings.patch_embedding.weight'].transpose(
-      2, 3, 1, 0
-    ),
-    'embedding/bias': state['embeddings.patch_embedding.bias'],
-    'pos_embedding': state['embeddings.position_embedding.weight'][None],
-    'MAPHead_0/probe': state['head.probe'],
-    **norm('Transformer/encoder_norm', 'post_layernorm'),
-    **norm('MAPHead_0/LayerNorm_0', 'head.layernorm'),
-    **mlp('MAPHead_0/MlpBlock_0', 'head.mlp'),
-  }
-  attention = 'MultiHeadDotProductAttention_0'
-  for i in range(LAYERS):
-    ours, theirs = f'Transformer/encoderblock_{i}', f'encoder.layers.{i}'
-    flat |= norm(f'{ours}/LayerNorm_0', f'{theirs}.layer_norm1')
-    flat |= norm(f'{ours}/LayerNorm_1', f'{theirs}.layer_norm2')
-    flat |= mlp(f'{ours}/MlpBlock_0', f'{theirs}.mlp')
-    for a, b in zip(('query', 'key', 'value'), 'qkv', strict=True):
-      p = f'{theirs}.self_attn.{b}_proj'
-      flat[f'{ours}/{attention}/{a}/kernel'] = into(state[f'{p}.weight'])
-      flat[f'{ours}/{attention}/{a}/bias'] = state[f'{p}.bias'].reshape(
-        heads, -1
-      )
-    p = f'{theirs}.self_attn.out_proj'
-    flat[f'{ours}/{attention}/out/kernel'] = out_of(state[f'{p}.weight'])
-    flat[f'{ours}/{attention}/out/bias'] = state[f'{p}.bias']
-  weights = np.split(state['head.attention.in_proj_weight'], 3)
-  biases = np.split(state['head.attention.in_proj_bias'], 3)
-  head = f'MAPHead_0/{attention}'
-  for a, w, b in zip(('query', 'key', 'value'), weights, biases, strict=True):
-    flat[f'{head}/{a}/kernel'] = into(w)
-    flat[f'{head}/{a}/bias'] = b.reshape(heads, -1)
-  flat[f'{head}/out/kernel'] = out_of(state['head.attention.out_proj.weight'])
-  flat[f'{head}/out/bias'] = state['head.attention.out_proj.bias']
-  return flax.traverse_util.unflatten_dict(flat, sep='/')
-
-
-def test_siglip_features() -> None:
-  config = transformers.SiglipVisionConfig(
-    hidden_size=DIM,
-    intermediate_size=48,
-    num_hidden_layers=LAYERS,
-    num_attention_heads=HEADS,
-    image_size=32,
-    patch_size=8,
-  )
-  theirs = transformers.SiglipVisionModel(config).eval()
-  randomise(theirs)
-  images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3))
-  images = images.astype(np.float32)
-  with torch.no_grad():
-    want = theirs(torch.tensor(images.transpose(0, 3, 1, 2)))
-  state = {k: v.numpy() for k, v in theirs.state_dict().items()}
-  model = vit.ViT(
-    f'{DIM},{LAYERS},48,{HEADS}/8',
-    image_size=32,
-    pool_type='map',
-    scan=False,
-    dtype='float32',
-  )
-  got, out = jax.jit(model.apply)(
-    {'params': siglip_params(state, DIM, HEADS)}, jnp.asarray(images)
-  )
-  for a, b in [
-    (out['encoded'], want.last_hidden_state.numpy()),
-    (got, want.pooler_output.numpy()),
-  ]:
-    assert np.abs(a - b).max() <= 2e-5 * np.abs(b).max()

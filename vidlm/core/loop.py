@@ -158,11 +158,9 @@ def _start(
 ) -> train_state.TrainState:
   loaded: Mapping[str, Any] = {}
   if initial_params is not None:
-    wanted = trees.flatten(
-      jax.tree.map(lambda x: x, step.abstract_params(objective))
+    loaded, dropped, fresh = checkpoints.fit_params(
+      initial_params, step.parameter_shapes(objective)
     )
-    wanted = {name: getattr(x, 'value', x) for name, x in wanted.items()}
-    loaded, dropped, fresh = checkpoints.fit_params(initial_params, wanted)
     logging.info(
       '%d parameters loaded; dropped: %s; fresh: %s',
       len(loaded),

@@ -47,6 +47,11 @@ def abstract_params(objective: Any) -> Any:
   return jax.eval_shape(objective.init, jax.random.key(0))
 
 
+def parameter_shapes(objective: Any) -> dict[str, jax.ShapeDtypeStruct]:
+  """{name: shape} of an objective's parameters; nothing is allocated."""
+  return trees.flatten(nn.unbox(abstract_params(objective)))
+
+
 def build_train_step(
   objective: Any,
   optimizer: optim.Optimizer,
@@ -186,7 +191,8 @@ def initial_state(
     partitioner: Where the state goes.
     frozen_dtype: What frozen leaves are cast to.
     seed: Of fresh parameters.
-    loaded: {name: array} of parameters to start from; may be empty.
+    loaded: {name: array} of parameters to start from; may be empty. Arrays
+      that `np.asarray` reads are read one at a time.
   """
   abstract = abstract_state(objective, optimizer, partitioner, frozen_dtype)
   placed = {
@@ -227,6 +233,7 @@ def _initializer(
 
 def _place(value: Any, abstract: train_state.TrainState, name: str) -> Array:
   target = {**abstract.trained, **abstract.frozen}[name]
+  value = np.asarray(value)  # read here if it was not yet
   return jax.make_array_from_callback(
     value.shape, target.sharding, lambda index: value[index]
   )

@@ -87,6 +87,11 @@ def gelu(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
   return nn.gelu(x, approximate=True)
 
 
+def gelu_exact(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
+  """Returns x times the normal distribution function: PyTorch's GELU."""
+  return nn.gelu(x, approximate=False)
+
+
 def quick_gelu(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
   """Returns x * sigmoid(1.702 x), the activation of OpenAI's CLIP."""
   return x * nn.sigmoid(1.702 * x)
@@ -99,6 +104,7 @@ def linear(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   'gelu': gelu,
+  'gelu_exact': gelu_exact,
   'quick_gelu': quick_gelu,
   'linear': linear,
   'relu': nn.relu,

@@ -55,3 +55,36 @@ def interpolation_matrix(
   at = np.arange(target) * ((source - 1) / max(target - 1, 1))
   distance = np.abs(at[:, None] - np.arange(source)[None, :])
   return np.maximum(0.0, 1.0 - distance).astype(np.float32)
+
+
+def resample_temporal(
+  embedding: Float[np.ndarray, '1 S C'], num_frames: int
+) -> Float[np.ndarray, '1 T C']:
+  """Resamples PE_t to another number of frames, linearly, as AVION does.
+
+  Args:
+    embedding: [1, S, C], the `temporal_embedding` of a checkpoint.
+    num_frames: T of the model it goes into.
+
+  Returns:
+    [1, T, C]; first and last frame keep their embedding.
+  """
+  weights = interpolation_matrix(embedding.shape[1], num_frames)
+  resampled = np.einsum('ts,bsc->btc', weights, embedding.astype(np.float32))
+  return resampled.astype(embedding.dtype)
+
+
+def resample_behind_class_token(
+  embedding: Float[np.ndarray, '1 M C'], grid: tuple[int, int]
+) -> Float[np.ndarray, '1 N C']:
+  """Resamples PE_s to another grid of patches; the class token keeps its own.
+
+  Args:
+    embedding: [1, 1 + M, C], the `pos_embedding` of a checkpoint.
+    grid: (height, width) in patches of the model it goes into.
+
+  Returns:
+    [1, 1 + height * width, C].
+  """
+  patches = resample(embedding[:, 1:], grid)
+  return np.concatenate([embedding[:, :1], patches], axis=1)

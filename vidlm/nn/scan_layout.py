@@ -5,7 +5,7 @@ Checkpoints of big_vision and t5x come in both layouts; a model here is scanned
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,12 +26,16 @@ def is_stacked(name: str) -> bool:
   return _STACKED.fullmatch(name) is not None
 
 
-def stack(flat: Mapping[str, Any]) -> dict[str, Any]:
+def stack(
+  flat: Mapping[str, Any],
+  join: Callable[[list[Any]], Any] | None = None,
+) -> dict[str, Any]:
   """Stacks numbered layers on a new leading axis.
 
   Args:
     flat: {name: array}; names such as 'img/Transformer/encoderblock_0/...' or
       'llm/decoder/layers_0/...' are stacked, all others kept.
+    join: Stacks the layers of a leaf; by default numpy's or JAX's `stack`.
 
   Returns:
     {name: array}, the number gone from the names.
@@ -51,10 +55,13 @@ def stack(flat: Mapping[str, Any]) -> dict[str, Any]:
     missing = set(range(max(members) + 1)) - set(members)
     if missing:
       raise ValueError(f'{name}: layers {sorted(missing)} are missing.')
-    values = [members[i] for i in range(len(members))]
-    xp = jnp if isinstance(values[0], jax.Array) else np
-    out[name] = xp.stack(values)
+    out[name] = (join or _join)([members[i] for i in range(len(members))])
   return out
+
+
+def _join(values: list[Any]) -> Any:
+  xp = jnp if isinstance(values[0], jax.Array) else np
+  return xp.stack(values)
 
 
 def unstack(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""Arrays that are read when they are needed, one at a time.
+
+The weights of a large model never lie in memory twice: shapes come from file
+headers, and each value is read when it is placed on devices or written out.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vidlm.nn import scan_layout
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Leaf:
+  """An array to be; `np.asarray` reads it.
+
+  Attributes:
+    shape: Its shape.
+    dtype: Its type.
+    load: Reads it; must give `shape` and `dtype`.
+  """
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+  load: Callable[[], np.ndarray]
+
+  @property
+  def ndim(self) -> int:
+    """Number of axes."""
+    return len(self.shape)
+
+  def __array__(
+    self, dtype: Any = None, copy: bool | None = None
+  ) -> np.ndarray:
+    del copy  # a fresh array each time
+    value = self.load()
+    return value if dtype is None else value.astype(dtype, copy=False)
+
+  def __getitem__(self, index: Any) -> 'Leaf':
+    """A part of the array; reading it reads the whole."""
+    return self.then(lambda x: x[index])
+
+  def then(self, function: Callable[[np.ndarray], np.ndarray]) -> 'Leaf':
+    """The result of a function on the array, itself read late.
+
+    Args:
+      function: Must only move values about (reshape, transpose, index): its
+        shape is found on an array without memory.
+    """
+    outcome = function(hollow(self.shape, self.dtype))
+    return Leaf(
+      tuple(outcome.shape), outcome.dtype, lambda: function(self.load())
+    )
+
+
+def hollow(shape: Sequence[int], dtype: Any) -> np.ndarray:
+  """An array of zeros that takes no memory, whatever its shape."""
+  return np.broadcast_to(np.zeros((), dtype), tuple(shape))
+
+
+def from_array(array: Any) -> Leaf:
+  """A leaf of an array in memory (numpy or jax)."""
+  return Leaf(
+    tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array)
+  )
+
+
+def checked(
+  shape: Sequence[int],
+  dtype: Any,
+  load: Callable[[], np.ndarray],
+  where: str,
+) -> Leaf:
+  """A leaf whose values are looked at when read.
+
+  Formats without checksums can't tell a flipped bit in a weight from another
+  weight; what becomes NaN or infinite by it is at least reported.
+
+  Args:
+    shape: Of the array.
+    dtype: Of the array.
+    load: Reads it.
+    where: File and name, for the error.
+
+  Returns:
+    The leaf; reading it raises ValueError if a value isn't finite.
+  """
+
+  def look() -> np.ndarray:
+    value = load()
+    if value.dtype.kind in 'fV' and not np.isfinite(value).all():
+      count = int(value.size - np.count_nonzero(np.isfinite(value)))
+      raise ValueError(
+        f'{where}: {count} of {value.size} values are not finite; the file is '
+        'damaged, fetch it again'
+      )
+    return value
+
+  return Leaf(tuple(shape), np.dtype(dtype), look)
+
+
+def join(members: Iterable[Leaf], axis: int | None = None) -> Leaf:
+  """Leaves joined along an axis, or stacked on a new leading one if None."""
+  members = list(members)
+
+  def load() -> np.ndarray:
+    values = [member.load() for member in members]
+    if axis is None:
+      return np.stack(values)
+    return np.concatenate(values, axis)
+
+  first = members[0]
+  if axis is None:
+    shape = (len(members), *first.shape)
+  else:
+    total = sum(member.shape[axis] for member in members)
+    shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
+  return Leaf(shape, first.dtype, load)
+
+
+def like_layers(
+  flat: Mapping[str, Leaf], wanted: Iterable[str]
+) -> dict[str, Leaf]:
+  """Stacks or splits layers as the wanted names have them.
+
+  Args:
+    flat: {name: leaf}, layers numbered, stacked, or mixed.
+    wanted: Names of the model.
+
+  Returns:
+    {name: leaf}, with layers stacked where the model's are.
+
+  Raises:
+    ValueError: If a layer is missing.
+  """
+  wanted = set(wanted)
+  stacked = scan_layout.stack(flat, join)
+  out = {}
+  for name, leaf in stacked.items():
+    numbered = name not in wanted and scan_layout.is_stacked(name)
+    if numbered and wanted.intersection(scan_layout.unstack({name: leaf})):
+      out.update(scan_layout.unstack({name: leaf}))
+    else:
+      out[name] = leaf
+  return out
