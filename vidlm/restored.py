@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import checkpoints, launch, runs
-from vidlm.data.vocabulary import Vocabulary
+from vidlm.data.vocabulary import AnyVocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RestoredVLM:
 
   objective: Any
   params: Any
-  vocabulary: Vocabulary
+  vocabulary: AnyVocabulary
   num_frames: int
   image_size: int
   lengths: Mapping[str, int]

@@ -96,7 +96,8 @@ def dot_products(
     return jnp.einsum(
       'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
     )
-  grouped = query.reshape(*query.shape[:2], shared, heads // shared, -1)
+  *rows, _, size = query.shape
+  grouped = query.reshape(*rows, shared, heads // shared, size)
   logits = jnp.einsum(
     'bqgnd,bsgd->bgnqs', grouped, key, preferred_element_type=jnp.float32
   )

@@ -43,9 +43,10 @@ def prefix_attention(
   each = (batch * samples, length, heads, size)
   fold = lambda x: x.reshape(batch * samples, *x.shape[2:])
   to_prefix = attention.dot_products(query.reshape(rows), prefix['key'])
-  to_prefix = to_prefix.reshape(batch, heads, samples, length, -1)
+  split = prefix['key'].shape[1]
+  to_prefix = to_prefix.reshape(batch, heads, samples, length, split)
   to_own = attention.dot_products(query.reshape(each), fold(own['key']))
-  to_own = to_own.reshape(batch, samples, heads, length, -1)
+  to_own = to_own.reshape(batch, samples, heads, *to_own.shape[2:])
   hide = lambda x, mask: jnp.where(
     mask,
     attention.soft_cap(x * scale, logit_cap),
@@ -59,7 +60,6 @@ def prefix_attention(
     axis=-1,
   )
   weights = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
-  split = prefix['key'].shape[1]
   of_prefix = weights[..., :split].reshape(batch, heads, rows[1], split)
   of_own = fold(jnp.swapaxes(weights[..., split:], 1, 2))
   out = attention.weighted_values(of_prefix, prefix['value'])
