@@ -18,7 +18,7 @@ RECIPES = sorted(
   for path in (ROOT / 'configs' / folder).glob('*.gin')
   if path.name != 'vlm.gin'  # a model, included by the others
 )
-MINIATURE = [recipe for recipe in RECIPES if 'miniature' in recipe]
+MINIATURE = [r for r in RECIPES if 'miniature' in r or 'tiny' in r]
 PIECES = sorted(
   str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.gin')
 )
