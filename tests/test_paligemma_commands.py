@@ -128,30 +128,42 @@ def test_a_run_carries_its_tokenizer(folder, run, tmp_path) -> None:
   assert vlm.vocabulary.prompt('a')[0] == 2
 
 
-@pytest.mark.parametrize('greedy', [True, False])
-def test_caption(folder, run, greedy) -> None:
-  output = folder / f'captions_{greedy}'
-  flags = [
+def caption(folder, run, *flags: str) -> tuple[str, list[dict]]:
+  output = f'{folder}/captions{"".join(flags)}'
+  done = vidlm(
     'caption',
     f'--checkpoint={run}',
     f'--clip_dataset={folder}/smit',
     f'--output={output}',
     '--clips_per_device=2',
     '--max_length=5',
-    *(['--greedy'] if greedy else ['--num_samples=3']),
-  ]
-  assert vidlm(*flags) == 0
-  rows = captions_lib.read_captions(output).to_pylist()
-  assert [r['clip_id'] for r in rows] == [f'clip{i}' for i in range(10)]
+    *flags,
+  )
+  assert done == 0
+  return output, captions_lib.read_captions(output).to_pylist()
+
+
+@pytest.fixture(scope='module')
+def greedy(folder, run) -> dict[str, str]:
+  """{clip: caption}."""
+  _, rows = caption(folder, run, '--greedy')
+  assert {len(row['captions']) for row in rows} == {1}
+  return {row['clip_id']: row['captions'][0] for row in rows}
+
+
+def test_caption(folder, run, greedy) -> None:
+  output, rows = caption(folder, run, '--num_samples=3')
+  assert [r['clip_id'] for r in rows] == list(greedy)
+  assert list(greedy) == [f'clip{i}' for i in range(10)]
   assert all(r['status'] == 'ok' for r in rows)
-  assert {len(r['captions']) for r in rows} == {1 if greedy else 3}
+  assert {len(r['captions']) for r in rows} == {3}
   assert vidlm('caption', '--verify', f'--output={output}') == 0
 
 
 @pytest.mark.parametrize('kind', ['caption', 'question'])
-def test_eval(folder, run, kind) -> None:
+def test_eval(folder, run, greedy, kind) -> None:
   out = folder / f'{kind}.json'
-  flags = [
+  done = vidlm(
     'eval',
     f'--checkpoint={run}',
     f'--clip_dataset={folder}/smit',
@@ -160,12 +172,9 @@ def test_eval(folder, run, kind) -> None:
     '--batch_size=5',
     '--max_length=5',
     f'--output={out}',
-  ]
-  assert vidlm(*flags) == 0
-  scores = json.loads(out.read_text())
-  assert len(scores['predictions']) == 10
-  if kind == 'caption':
-    rows = captions_lib.read_captions(folder / 'captions_True').to_pylist()
-    # The captioner's greedy text is the evaluation's.
-    texts = {r['clip_id']: r['captions'][0] for r in rows}
-    assert texts == scores['predictions']
+  )
+  assert done == 0
+  predictions = json.loads(out.read_text())['predictions']
+  assert len(predictions) == 10
+  if kind == 'caption':  # The captioner's greedy text is the evaluation's.
+    assert predictions == greedy
