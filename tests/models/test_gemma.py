@@ -375,6 +375,53 @@ def test_a_target_of_one_token_and_a_clip_of_nothing() -> None:
   assert np.isfinite(forward(vlm(ONE), params, nothing)).all()
 
 
+def test_bfloat16_is_near_float32() -> None:
+  params = random_params(TWO)
+  model = vlm(dataclasses.replace(TWO, dtype='bfloat16'))
+  got = forward(model.clone(dtype='bfloat16'), params, TRAINING)
+  want = forward(vlm(TWO), params, TRAINING)
+  assert got.dtype == jnp.float32
+  assert np.abs(got - want).max() <= 0.1 * np.abs(want).max()
+
+
+def test_the_published_size_samples_in_bfloat16() -> None:
+  """Shapes alone: four captions a clip by PaliGemma 2 of 3B."""
+  model = VideoVLM(
+    gemma.GemmaConfig(
+      vocab_size=257_216,
+      emb_dim=2304,
+      num_layers=26,
+      mlp_dim=9216,
+      num_kv_heads=4,
+      post_norms=True,
+      attn_logit_cap=50.0,
+      final_logit_cap=30.0,
+      sliding_window=4096,
+    ),
+    'So400m/14',
+  )
+  task = VLMObjective(model, 8, {'inputs': 16, 'targets': 64})
+  params = nn.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+  small = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), params
+  )
+  batch = {n: task.batch_shapes(2)[n] for n in BATCH}
+  out = jax.eval_shape(
+    lambda p, b: decoding.sample(
+      model,
+      p,
+      b,
+      sampler=NUCLEUS,
+      num_samples=4,
+      max_length=64,
+      keys=decoding.sample_keys(0, IDS[:2], 4),
+    ).tokens,
+    small,
+    batch,
+  )
+  assert out.shape == (2, 4, 64)
+
+
 def test_dropout_only_with_a_key() -> None:
   config = dataclasses.replace(ONE, dropout_rate=0.5)
   params = random_params(ONE)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.core import partitioning
-from vidlm.nn.gemma_layers import Embedder, GemmaConfig, RMSNorm
+from vidlm.nn.gemma_config import GemmaConfig
+from vidlm.nn.gemma_layers import Embedder, RMSNorm
 from vidlm.nn.gemma_stack import Stack, prefix_of
 from vidlm.nn.prefix_attention import KeyValue
 

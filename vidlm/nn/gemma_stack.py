@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.core import partitioning
 from vidlm.nn import layers
-from vidlm.nn.gemma_layers import Attention, FeedForward, GemmaConfig, RMSNorm
+from vidlm.nn.gemma_config import GemmaConfig
+from vidlm.nn.gemma_layers import Attention, FeedForward, RMSNorm
 from vidlm.nn.prefix_attention import KeyValue
 from vidlm.nn.t5_layers import dropout
 
