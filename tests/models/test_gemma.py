@@ -407,15 +407,17 @@ def test_the_published_size_samples_in_bfloat16() -> None:
   )
   batch = {n: task.batch_shapes(2)[n] for n in BATCH}
   out = jax.eval_shape(
-    lambda p, b: decoding.sample(
-      model,
-      p,
-      b,
-      sampler=NUCLEUS,
-      num_samples=4,
-      max_length=64,
-      keys=decoding.sample_keys(0, IDS[:2], 4),
-    ).tokens,
+    lambda p, b: (
+      decoding.sample(
+        model,
+        p,
+        b,
+        sampler=NUCLEUS,
+        num_samples=4,
+        max_length=64,
+        keys=decoding.sample_keys(0, IDS[:2], 4),
+      ).tokens
+    ),
     small,
     batch,
   )
