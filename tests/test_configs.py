@@ -22,6 +22,7 @@ CPU_SIZED = [
   recipe
   for recipe in RECIPES
   if pathlib.Path(recipe).parent.name in ('miniature', 'real_pixels')
+  or 'tiny' in recipe
 ]
 PIECES = sorted(
   str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.gin')

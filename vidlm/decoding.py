@@ -1,7 +1,8 @@
 """Decoding: K samples a clip from one encoding, greedy text, and likelihoods.
 
-The encoder runs once, cross-attention keys and values are computed once and
-held once for the K samples of a clip, and the loop stops when all have ended.
+The clip is read once, and its keys and values (of cross-attention, or of the
+prefix of a decoder-only model) are computed once and held once for its K
+samples; the loop stops when all have ended.
 The key of step i is `fold_in(sample key, i)`: what a clip gets does not depend
 on who shares its batch.
 """
@@ -99,7 +100,7 @@ def sample(
 
   encoded, mask = call('encode', batch)
   cross_kv = call('precompute_cross_kv', encoded)
-  cache = call('init_cache', encoded.shape[0], num_samples, max_length)
+  cache = call('init_cache', mask.shape[0], num_samples, max_length)
 
   def step(state: '_State') -> '_State':
     logits, cache = call(

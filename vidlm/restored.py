@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import launch, runs, step
-from vidlm.data.vocabulary import Vocabulary
+from vidlm.data.vocabulary import AnyVocabulary
 from vidlm.interop import fitting, paths
 from vidlm.models import objective as objective_lib
 
@@ -26,7 +26,7 @@ class RestoredVLM:
 
   objective: Any
   params: Any
-  vocabulary: Vocabulary
+  vocabulary: AnyVocabulary
   num_frames: int
   image_size: int
   lengths: Mapping[str, int]

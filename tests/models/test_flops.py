@@ -6,6 +6,7 @@ import pytest
 from vidlm.models import flops
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
+from vidlm.nn.gemma import GemmaConfig
 from vidlm.nn.t5 import T5Config
 
 TERA = 1e12
@@ -67,3 +68,34 @@ def test_parameter_names_make_no_parameters() -> None:
   names = VLMObjective(MODEL).parameter_names()
   assert 'llm/decoder/layers/mlp/wi_0/kernel' in names
   assert len(jax.live_arrays()) <= live + 1
+
+
+def test_gemma_flops_by_hand() -> None:
+  """PaliGemma on 8 frames: 2,048 visual tokens, 16 of a prompt, 32 targets."""
+  model = VideoVLM(GemmaConfig(vocab_size=257_216), 'So400m/14')
+  parts = {p.name: p.forward for p in flops.video_vlm(model, 8, 16, 32)}
+  # A layer has 110,100,480 weights in its products, and 8 heads of 256.
+  prefix = 18 * (2 * 2064 * 110_100_480 + 4 * 2064**2 * 2048)
+  assert parts['prefix'] == prefix
+  suffix = 18 * (2 * 31 * 110_100_480 + 4 * 31 * 2095 * 2048)
+  assert parts['decoder'] == suffix
+  assert parts['logits'] == 2 * 32 * 2048 * 257_216
+  assert parts['projection'] == 2 * 2048 * 1152 * 2048
+  image = 8 * flops.vit_forward('So400m/14', 224)
+  assert parts['image encoder'] == image == near(8 * 220 * 1e9)
+  task = VLMObjective(model, 8, {'inputs': 16, 'targets': 32})
+  visual = task.flops_per_step(64, lambda n: n.startswith('img/'))
+  rest = prefix + suffix + parts['logits']
+  # Frozen, it still passes gradients on: twice its forward pass.
+  want = 64 * (3 * (image + parts['projection']) + 2 * rest)
+  assert visual == want == near(1.487e15)
+  language = task.flops_per_step(64, lambda n: n.startswith('llm/'))
+  assert language == 64 * (image + parts['projection'] + 3 * rest)
+
+
+def test_gemma_samples_share_the_prefix() -> None:
+  model = VideoVLM(GemmaConfig(), 'So400m/14')
+  one = flops.captioning(model, 8, 16, 32, num_samples=1)
+  four = flops.captioning(model, 8, 16, 32, num_samples=4)
+  assert four['prefix'] == one['prefix']
+  assert four['decoder'] == 4 * one['decoder']

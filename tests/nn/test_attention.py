@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from vidlm.nn import attention, flash
+from vidlm.nn import attention, flash, prefix_attention
 
 B, LQ, LK, K, D = 2, 24, 40, 4, 8
 
@@ -179,3 +179,94 @@ def test_unknown_implementation_is_an_error() -> None:
     attention.dot_product_attention(
       **inputs(), scale=1.0, implementation='triton'
     )
+
+
+def test_without_sharing_or_cap_nothing_changed() -> None:
+  """To the bit: what T5, ViT and CLIP compute is this formula."""
+  x = inputs(1, 'full')
+
+  def before(query, key, value, bias, mask):
+    logits = jnp.einsum(
+      'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
+    )
+    logits = logits * 0.3 + bias
+    logits = jnp.where(mask, logits, attention.mask_value(jnp.float32))
+    weights = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum('bkqs,bskd->bqkd', weights, value)
+
+  now = jax.jit(lambda a: attention.dot_product_attention(**a, scale=0.3))
+  then = jax.jit(lambda a: before(**a))
+  np.testing.assert_array_equal(now(x), then(x))
+  assert now.lower(x).as_text().count('dot_general') == 2
+
+
+@pytest.mark.parametrize('implementation', ['xla', 'tpu'])
+@pytest.mark.parametrize('shared', [1, 2])
+def test_heads_that_share_keys(implementation, shared) -> None:
+  x = inputs(1, 'key')
+  few = {name: x[name][:, :, :shared] for name in ('key', 'value')}
+  many = {k: jnp.repeat(v, K // shared, axis=2) for k, v in few.items()}
+  want = attention.dot_product_attention(**x | many, scale=0.3)
+  with interpreter(implementation):
+    got = attention.dot_product_attention(
+      **x | few, scale=0.3, implementation=implementation
+    )
+  np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_cap_bends_logits_before_the_mask() -> None:
+  x = inputs(0, 'key')
+  logits = np.einsum('bqkd,bskd->bkqs', x['query'], x['key']) * 0.9
+  logits = np.where(x['mask'], 2.0 * np.tanh(logits / 2.0), -np.inf)
+  weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  want = np.einsum('bkqs,bskd->bqkd', weights, x['value'])
+  got = attention.dot_product_attention(**x, scale=0.9, logit_cap=2.0)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+  assert not np.allclose(
+    attention.dot_product_attention(**x, scale=0.9), want, atol=1e-3
+  )
+
+
+@pytest.mark.parametrize(
+  ('kwargs', 'message'),
+  [
+    ({'implementation': 'tpu', 'logit_cap': 50.0}, 'no logit_cap'),
+    ({'implementation': 'cudnn', 'logit_cap': 50.0}, 'no logit_cap'),
+    ({'key': jnp.ones((B, LK, 3, D))}, 'no multiple of 3 key heads'),
+  ],
+)
+def test_what_an_implementation_lacks_is_an_error(kwargs, message) -> None:
+  x = inputs() | {'value': kwargs.get('key', inputs()['value'])} | kwargs
+  with pytest.raises(ValueError, match=message):
+    attention.dot_product_attention(**x, scale=1.0)
+
+
+@pytest.mark.parametrize('cap', [0.0, 2.0])
+def test_a_shared_prefix_is_one_softmax_over_joined_keys(cap) -> None:
+  rng = np.random.default_rng(3)
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+  samples, length, own_length, shared = 3, 5, 7, 2
+  query = draw(B, samples, length, K, D)
+  prefix = {n: draw(B, LK, shared, D) for n in ('key', 'value')}
+  own = {n: draw(B, samples, own_length, shared, D) for n in ('key', 'value')}
+  prefix_mask = jnp.asarray(rng.random((B, length, LK)) < 0.7)
+  own_mask = jnp.asarray(rng.random((length, own_length)) < 0.7)
+  got = prefix_attention.prefix_attention(
+    query,
+    prefix,
+    own,
+    scale=0.4,
+    prefix_mask=prefix_mask,
+    own_mask=own_mask,
+    logit_cap=cap,
+  )
+  whole = jnp.broadcast_to(own_mask, (B, length, own_length))
+  mask = jnp.concatenate([prefix_mask, whole], axis=-1)[:, None]
+  for sample in range(samples):
+    joined = {
+      n: jnp.concatenate([prefix[n], own[n][:, sample]], axis=1) for n in own
+    }
+    want = attention.dot_product_attention(
+      query[:, sample], **joined, scale=0.4, mask=mask, logit_cap=cap
+    )
+    np.testing.assert_allclose(got[:, sample], want, atol=1e-5)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, UInt8, UInt32
 
 from vidlm import decoding, samplers
 from vidlm.captions import captioner, identity
-from vidlm.data.vocabulary import Vocabulary
+from vidlm.data.vocabulary import AnyVocabulary
 
 ClipCaptions = captioner.ClipCaptions
 # The paper's prompt for captions (section 4.2).
@@ -45,7 +45,7 @@ class VLMCaptioner:
 
   model: Any
   params: Any
-  vocabulary: Vocabulary
+  vocabulary: AnyVocabulary
   prompt: str = PROMPT
   num_samples: int = 4
   sampler: samplers.Sampler = samplers.Nucleus()
@@ -105,6 +105,7 @@ class VLMCaptioner:
       'weights': identity.weights_digest(self.params),
       'vocabulary': identity.file_digest(self.vocabulary.path),
       'extra_ids': self.vocabulary.extra_ids,
+      'prompt_format': self.vocabulary.prompt_format,
       'backend': f'{device.platform} {device.device_kind}',
       'jax': jax.__version__,
     }
@@ -116,8 +117,7 @@ class VLMCaptioner:
     ids: UInt32[np.ndarray, 'B'],
   ) -> Callable[[], list[ClipCaptions]]:
     """See `Captioner`."""
-    # A T5 encoder's input ends in </s>, in training too.
-    prompt = [*self.vocabulary.encode(self.prompt), decoding.EOS_ID]
+    prompt = self.vocabulary.prompt(self.prompt)  # framed as in training
     batch = {
       'frames': frames,
       'frame_mask': frame_mask,

@@ -1,8 +1,9 @@
 """What a run leaves beside its checkpoints, so that it can be read again.
 
 MODEL_DIR/config.gin is the resolved configuration; MODEL_DIR/vocabulary.model
-is the SentencePiece file it was trained with. A folder with both can be moved
-to another machine, where the path in the configuration means nothing.
+(or .json) is the SentencePiece file or tokenizer.json it was trained with. A
+folder with both can be moved to another machine, where the path in the
+configuration means nothing.
 """
 
 import os
@@ -12,7 +13,7 @@ import gin
 from vidlm.core import launch
 
 CONFIG = 'config.gin'
-VOCABULARY = 'vocabulary.model'
+VOCABULARY = 'vocabulary'
 
 
 def write_run(model_dir: str) -> None:
@@ -24,7 +25,8 @@ def write_run(model_dir: str) -> None:
   _write(folder / CONFIG, gin.config_str().encode())
   vocabulary = _vocabulary_path()
   if vocabulary and epath.Path(vocabulary).is_file():
-    _write(folder / VOCABULARY, epath.Path(vocabulary).read_bytes())
+    copy = folder / _copy_name(vocabulary)
+    _write(copy, epath.Path(vocabulary).read_bytes())
 
 
 def _write(path: os.PathLike[str], content: bytes) -> None:
@@ -35,6 +37,11 @@ def _write(path: os.PathLike[str], content: bytes) -> None:
   temporary = path.parent / f'.{path.name}.{os.getpid()}'
   temporary.write_bytes(content)
   temporary.replace(path)
+
+
+def _copy_name(vocabulary: str) -> str:
+  """Name of the copy: its ending tells the format."""
+  return VOCABULARY + (os.path.splitext(vocabulary)[1] or '.model')
 
 
 def _vocabulary_path() -> str | None:
@@ -71,6 +78,9 @@ def parse_run(checkpoint: str) -> None:
 
   config = run_config(checkpoint)
   launch.parse_gin([config])
-  vocabulary = epath.Path(config).parent / VOCABULARY
-  if _vocabulary_path() and vocabulary.exists():
+  original = _vocabulary_path()
+  if not original:
+    return
+  vocabulary = epath.Path(config).parent / _copy_name(original)
+  if vocabulary.exists():
     gin.bind_parameter('%VOCABULARY_PATH', os.fspath(vocabulary))

@@ -6,6 +6,7 @@ stream, so an example is augmented the same way however the job is split.
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -125,3 +126,29 @@ def choose_text(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     [], example['seed'] + [0, 3], 0, 2**30, tf.int32
   )
   return {**example, 'targets': example['texts'][draw % count]}
+
+
+def frame_prompt(
+  dataset: tf.data.Dataset,
+  sequence_length: Mapping[str, int] | None = None,
+  *,
+  before: Sequence[int],
+  after: Sequence[int],
+) -> tf.data.Dataset:
+  """Puts ids before and after `inputs`, which is cut to leave room for them.
+
+  Args:
+    dataset: Tokenized examples.
+    sequence_length: Has the length of 'inputs'; None cuts nothing.
+    before: Such as the beginning of a text.
+    after: Such as a newline.
+  """
+  ends = len(before) + len(after)
+  room = sequence_length['inputs'] - ends if sequence_length else None
+
+  def frame(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    ids = example['inputs'][:room]
+    around = [tf.constant(x, ids.dtype, [len(x)]) for x in (before, after)]
+    return {**example, 'inputs': tf.concat([around[0], ids, around[1]], 0)}
+
+  return dataset.map(frame, num_parallel_calls=2, deterministic=True)

@@ -24,7 +24,7 @@ class ClipTask:
   Attributes:
     name: In seqio's registry.
     vocabulary: Of inputs and targets; has `.seqio` (`data.vocabulary`, or
-      `dualenc.data` for CLIP's).
+      `dualenc.data` for CLIP's), and says how prompts are framed.
     data_dir: Folder that holds clip sets; joined with the paths below.
     clips: Clip set; empty for text without clips.
     split: Its split.
@@ -121,7 +121,7 @@ def register(task: ClipTask | ClipMixture | str, frames: FrameOptions) -> str:
   seqio.TaskRegistry.add(
     task.name,
     source=_source(task.examples()),
-    preprocessors=_preprocessors(frames),
+    preprocessors=_preprocessors(frames, task.vocabulary),
     output_features=_output_features(task.vocabulary),
     metric_fns=[],
   )
@@ -134,7 +134,7 @@ def _source(table: source_lib.ExampleTable) -> Any:
   return seqio_source.IndexedSource(table)
 
 
-def _preprocessors(frames: FrameOptions) -> list[Any]:
+def _preprocessors(frames: FrameOptions, vocabulary: Any) -> list[Any]:
   import seqio
 
   from vidlm.data import preprocessors
@@ -151,8 +151,26 @@ def _preprocessors(frames: FrameOptions) -> list[Any]:
     ),
     functools.partial(_map, fn=preprocessors.choose_text),
     seqio.preprocessors.tokenize,
+    *_framing(vocabulary),
     seqio.preprocessors.append_eos_after_trim,
   ]
+
+
+def _framing(vocabulary: Any) -> list[Any]:
+  """What puts ids around a prompt; nothing where seqio appends the end."""
+  from vidlm.data import preprocessors
+
+  if _ends_in_eos(vocabulary):
+    return []
+  before, after = vocabulary.prompt_ends
+  return [
+    functools.partial(preprocessors.frame_prompt, before=before, after=after)
+  ]
+
+
+def _ends_in_eos(vocabulary: Any) -> bool:
+  # CLIP's vocabulary has no prompts.
+  return getattr(vocabulary, 'prompt_format', 't5') == 't5'
 
 
 def _map(dataset: Any, fn: Any) -> Any:
@@ -166,7 +184,7 @@ def _output_features(vocabulary: Any) -> dict[str, Any]:
   text = functools.partial(seqio.Feature, vocabulary=vocabulary.seqio)
   return {
     # A T5 encoder's input ends in </s> too (t5.data's default).
-    'inputs': text(add_eos=True, required=False),
+    'inputs': text(add_eos=_ends_in_eos(vocabulary), required=False),
     'targets': text(add_eos=True),
     'frames': seqio.ContinuousFeature(dtype=tf.uint8, rank=4),
     'frame_mask': seqio.ContinuousFeature(dtype=tf.bool, rank=1),

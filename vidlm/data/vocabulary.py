@@ -1,4 +1,10 @@
-"""A SentencePiece vocabulary, as T5 uses it: pad 0, end of sentence 1."""
+"""Vocabularies from a SentencePiece file or a tokenizer.json.
+
+Padding is 0 and the end of a text 1 in both, as T5 and Gemma have them. They
+also know how an instruction is framed: 't5' ends it in the end of a text, as
+the encoder of T5 was trained; 'paligemma' puts the beginning of a text before
+it and a newline after it.
+"""
 
 import dataclasses
 import functools
@@ -8,18 +14,53 @@ from typing import Any
 
 import numpy as np
 
+EOS_ID = 1
+PROMPT_FORMATS = ('t5', 'paligemma')
+
+
+class _Framing:
+  """How an instruction is framed; needs `encode`, `bos_id`, `path`."""
+
+  @functools.cached_property
+  def prompt_ends(self) -> tuple[list[int], list[int]]:
+    """Ids before and after an instruction.
+
+    Raises:
+      ValueError: If the format is unknown, or the file has no piece for it.
+    """
+    if self.prompt_format not in PROMPT_FORMATS:
+      raise ValueError(
+        f'prompt_format {self.prompt_format!r} is none of {PROMPT_FORMATS}'
+      )
+    if self.prompt_format == 't5':
+      return [], [EOS_ID]
+    newline = self.encode('\n')
+    if self.bos_id < 0 or not newline:
+      raise ValueError(
+        f'{self.path}: no piece for the beginning of a text or for a newline, '
+        "which prompt_format 'paligemma' needs"
+      )
+    return [self.bos_id], newline
+
+  def prompt(self, text: str) -> list[int]:
+    """Ids of an instruction as the language model gets it."""
+    before, after = self.prompt_ends
+    return [*before, *self.encode(text), *after]
+
 
 @dataclasses.dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(_Framing):
   """A SentencePiece file with T5's special ids.
 
   Attributes:
     path: The `.model` file.
     extra_ids: Sentinels appended after the pieces (T5 has 100).
+    prompt_format: 't5' or 'paligemma', see the head of this file.
   """
 
   path: str
   extra_ids: int = 0
+  prompt_format: str = 't5'
 
   @functools.cached_property
   def processor(self) -> Any:
@@ -58,19 +99,107 @@ class Vocabulary:
     """Number of ids, sentinels included."""
     return self.processor.GetPieceSize() + self.extra_ids
 
+  @property
+  def bos_id(self) -> int:
+    """Id of the beginning of a text; -1 if there is none."""
+    return self.processor.bos_id()
+
   def encode(self, text: str) -> list[int]:
     """Ids of a text, without end of sentence."""
     return self.processor.EncodeAsIds(text)
 
   def decode(self, ids: Sequence[int] | np.ndarray) -> str:
     """Text of ids up to the first end of sentence; padding is dropped."""
-    kept = []
-    for i in map(int, ids):
-      if i == 1:
-        break
-      if 1 < i < self.processor.GetPieceSize():
-        kept.append(i)
-    return self.processor.DecodeIds(kept)
+    return self.processor.DecodeIds(
+      _real_ids(ids, self.processor.GetPieceSize())
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerFile(_Framing):
+  """A tokenizer.json (Hugging Face `tokenizers`), as models on the hub have.
+
+  Text is text: '<eos>' written in a caption is five characters and not the end
+  of it (`split_special_tokens` in transformers), as with SentencePiece.
+
+  Attributes:
+    path: The `.json` file.
+    prompt_format: 't5' or 'paligemma', see the head of this file.
+  """
+
+  path: str
+  prompt_format: str = 't5'
+  # Sentinels, if any, are in the file.
+  extra_ids: int = dataclasses.field(default=0, init=False)
+
+  @functools.cached_property
+  def tokenizer(self) -> Any:
+    """The `tokenizers.Tokenizer`.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is no tokenizer.json, or its ids aren't T5's or Gemma's.
+    """
+    import tokenizers
+
+    if not os.path.exists(self.path):
+      raise FileNotFoundError(
+        f'{self.path}: no such tokenizer.json; set VOCABULARY_PATH'
+      )
+    try:
+      tokenizer = tokenizers.Tokenizer.from_file(os.fspath(self.path))
+    except Exception as error:  # The package raises nothing narrower.
+      raise ValueError(f'{self.path}: no tokenizer.json: {error}') from error
+    pad, end = tokenizer.id_to_token(0), tokenizer.id_to_token(EOS_ID)
+    if pad != '<pad>' or end not in ('</s>', '<eos>'):
+      raise ValueError(
+        f'{self.path}: ids 0 and 1 are {pad!r} and {end!r}; padding and the '
+        'end of a text have to be there, as T5 and Gemma have them'
+      )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+  @functools.cached_property
+  def seqio(self) -> Any:
+    """The same vocabulary for seqio tasks (imports TensorFlow)."""
+    from vidlm.data import seqio_tokenizer
+
+    return seqio_tokenizer.TokenizerVocabulary(self)
+
+  @property
+  def size(self) -> int:
+    """Number of ids, added tokens included."""
+    return self.tokenizer.get_vocab_size()
+
+  @property
+  def bos_id(self) -> int:
+    """Id of the beginning of a text; -1 if there is none."""
+    found = self.tokenizer.token_to_id('<bos>')
+    return -1 if found is None else found
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text, without beginning and end of sentence."""
+    return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+    """Text of ids up to the first end of sentence; padding is dropped."""
+    return self.tokenizer.decode(_real_ids(ids, self.size))
+
+
+AnyVocabulary = Vocabulary | TokenizerFile
+
+
+def _real_ids(ids: Sequence[int] | np.ndarray, size: int) -> list[int]:
+  """Ids before the first end of sentence, without what has no piece."""
+  kept = []
+  for i in map(int, ids):
+    if i == EOS_ID:
+      break
+    if EOS_ID < i < size:
+      kept.append(i)
+  return kept
 
 
 def train_sentencepiece(

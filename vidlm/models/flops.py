@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from vidlm.models.video_vlm import VideoVLM
-from vidlm.nn import t5, vit
+from vidlm.nn import gemma, t5, vit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,22 @@ def t5_logits(config: t5.T5Config, length: int) -> float:
   return 2.0 * length * config.emb_dim * config.vocab_size
 
 
+def gemma_layers(config: gemma.GemmaConfig, length: int, keys: int) -> float:
+  """Returns FLOPs of all layers on some tokens of one sequence.
+
+  A sliding window saves nothing: masked products are computed.
+
+  Args:
+    config: sizes.
+    length: tokens.
+    keys: tokens they attend to, themselves included.
+  """
+  heads = 2 * config.num_heads + 2 * config.num_kv_heads
+  kernels = config.emb_dim * (heads * config.head_dim + 3 * config.mlp_dim)
+  attention = 4.0 * length * keys * config.num_heads * config.head_dim
+  return config.num_layers * (2.0 * length * kernels + attention)
+
+
 def _mlp(config: t5.T5Config) -> int:
   kernels = len(config.mlp_activations) + 1
   return kernels * config.emb_dim * config.mlp_dim
@@ -133,10 +149,7 @@ def video_vlm(
   cfg = model.llm_config
   v = vit.decode_variant(model.variant)
   visual = num_frames * (model.image_size // v.patch_size) ** 2
-  length = visual + text_length
-  encoder = 'language encoder'
-  logits = 'token_embedder' if cfg.logits_via_embedding else 'decoder/logits'
-  return [
+  frames = [
     Component(
       'image encoder',
       ('img/embedding/', 'img/pos_embedding', 'img/Transformer/'),
@@ -148,6 +161,15 @@ def video_vlm(
       2.0 * visual * v.width * cfg.emb_dim,
       ('image encoder',),
     ),
+  ]
+  language = _gemma if isinstance(cfg, gemma.GemmaConfig) else _t5
+  return frames + language(cfg, visual + text_length, target_length)
+
+
+def _t5(cfg: t5.T5Config, length: int, target_length: int) -> list[Component]:
+  encoder = 'language encoder'
+  logits = 'token_embedder' if cfg.logits_via_embedding else 'decoder/logits'
+  return [
     Component('token embedding', ('llm/token_embedder/',), 0.0),
     Component(
       encoder,
@@ -169,6 +191,34 @@ def video_vlm(
     ),
     Component(
       'logits', (f'llm/{logits}',), t5_logits(cfg, target_length), ('decoder',)
+    ),
+  ]
+
+
+def _gemma(
+  cfg: gemma.GemmaConfig, length: int, target_length: int
+) -> list[Component]:
+  # The first target comes from the prefix: one token less goes through.
+  after = target_length - 1
+  return [
+    Component('token embedding', ('llm/embedder/',), 0.0),
+    Component(
+      'prefix',
+      ('llm/layers',),
+      gemma_layers(cfg, length, length),
+      ('projection', 'token embedding'),
+    ),
+    Component(
+      'decoder',
+      ('llm/layers', 'llm/final_norm'),
+      gemma_layers(cfg, after, length + after),
+      ('prefix', 'token embedding'),
+    ),
+    Component(
+      'logits',
+      ('llm/embedder/',),
+      2.0 * target_length * cfg.emb_dim * cfg.vocab_size,
+      ('decoder',),
     ),
   ]
 

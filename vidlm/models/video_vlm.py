@@ -1,11 +1,14 @@
-"""The video VLM: a ViT on each frame, its tokens in front of the text of a T5.
+"""The video VLM: a ViT on each frame, its tokens in front of an instruction.
 
 Frames are folded into the batch, projected to the width of the language model
 and prepended to the embedded instruction (paper section 3; big_vision's
-PaliGemma does the same with videos). Nothing tells the language model about
+PaliGemma does the same with videos). The language model is an encoder-decoder
+or decoder-only (`nn.language_model`). Nothing tells the language model about
 time but the order of tokens, unless `frame_embedding` is on. There is no pooler
 (Q-Former, Resampler) between the two: all T * N tokens are kept.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import t5, vit
+from vidlm.nn import language_model, t5, vit
 
 Batch = dict[str, Array]
 
@@ -79,7 +82,8 @@ class VideoVLM(nn.Module):
   Images are clips of one frame and take the same parameters.
 
   Attributes:
-    llm: sizes of the language model.
+    llm_config: sizes of the language model, and thereby which it is: a
+      `T5Config` or a `GemmaConfig`.
     variant: of the ViT, see `vit.decode_variant`.
     image_size: pixels of a side.
     projection_zeroinit: start the projection at zero (PaliGemma's default); off
@@ -93,7 +97,7 @@ class VideoVLM(nn.Module):
     attention: the ViT's implementation; the language model's is in `llm`.
   """
 
-  llm_config: t5.T5Config = t5.T5Config()
+  llm_config: language_model.Config = t5.T5Config()
   variant: str = 'G/14'
   image_size: int = 224
   projection_zeroinit: bool = False
@@ -119,7 +123,7 @@ class VideoVLM(nn.Module):
     )
     frames = self.max_frames if self.frame_embedding else 0
     self.img = FrameEncoder(tower, frames)
-    self.llm = t5.T5(self.llm_config)
+    self.llm = language_model.build(self.llm_config)
 
   def __call__(self, batch: Batch) -> Float[Array, 'B L V']:
     """Returns logits of the targets (teacher forcing).
@@ -132,13 +136,26 @@ class VideoVLM(nn.Module):
     Returns:
       float32 [B, L, V].
     """
-    encoded, mask = self.encode(batch)
-    return self.llm.decode(encoded, mask, batch['decoder_input_tokens'])
+    x, mask = self.embed_prefix(batch)
+    return self.llm.forward(x, mask, batch['decoder_input_tokens'])
 
-  def encode(
+  def encode(self, batch: Batch) -> tuple[Any, Bool[Array, 'B S']]:
+    """Reads frames and instruction together.
+
+    Args:
+      batch: see `embed_prefix`.
+
+    Returns:
+      What the language model makes of them (`LanguageModel.encode`), and bool
+      [B, S], True for what is real.
+    """
+    x, mask = self.embed_prefix(batch)
+    return self.llm.encode(x, mask), mask
+
+  def embed_prefix(
     self, batch: Batch
   ) -> tuple[Float[Array, 'B S C'], Bool[Array, 'B S']]:
-    """Encodes frames and instruction together.
+    """Embeds frames and instruction.
 
     Frames whose mask is False take no part (text alone: all of them).
 
@@ -159,8 +176,7 @@ class VideoVLM(nn.Module):
       ],
       axis=1,
     )
-    x = jnp.concatenate([visual.astype(text.dtype), text], axis=1)
-    return self.llm.encode(x, mask), mask
+    return jnp.concatenate([visual.astype(text.dtype), text], axis=1), mask
 
   def embed_frames(
     self, frames: UInt8[Array, 'B T H W 3']
@@ -168,21 +184,21 @@ class VideoVLM(nn.Module):
     """Returns projected visual tokens [B, T * N, C]."""
     return self.img(frames)
 
-  def precompute_cross_kv(self, encoded: Float[Array, 'B S C']) -> t5.KeyValue:
-    """See `t5.T5.precompute_cross_kv`."""
+  def precompute_cross_kv(self, encoded: Any) -> Any:
+    """See `LanguageModel.precompute_cross_kv`."""
     return self.llm.precompute_cross_kv(encoded)
 
-  def init_cache(self, batch: int, samples: int, length: int) -> t5.KeyValue:
-    """See `t5.T5.init_cache`."""
+  def init_cache(self, batch: int, samples: int, length: int) -> Any:
+    """See `LanguageModel.init_cache`."""
     return self.llm.init_cache(batch, samples, length)
 
   def decode_step(
     self,
     tokens: Int[Array, 'B R'],
     index: Int[Array, ''],
-    cache: t5.KeyValue,
-    cross_kv: t5.KeyValue,
+    cache: Any,
+    cross_kv: Any,
     mask: Bool[Array, 'B S'],
-  ) -> tuple[Float[Array, 'B R V'], t5.KeyValue]:
-    """See `t5.T5.decode_step`."""
+  ) -> tuple[Float[Array, 'B R V'], Any]:
+    """See `LanguageModel.decode_step`."""
     return self.llm.decode_step(tokens, index, cache, cross_kv, mask)

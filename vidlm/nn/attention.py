@@ -30,13 +30,14 @@ def mask_value(dtype: Any) -> Float[Array, '']:
 
 def dot_product_attention(
   query: Float[Array, 'B Lq K D'],
-  key: Float[Array, 'B Lk K D'],
-  value: Float[Array, 'B Lk K D'],
+  key: Float[Array, 'B Lk G D'],
+  value: Float[Array, 'B Lk G D'],
   *,
   scale: float,
   bias: Float[Array, '#B K Lq Lk'] | None = None,
   mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
   implementation: Implementation = 'xla',
+  logit_cap: float = 0.0,
 ) -> Float[Array, 'B Lq K D']:
   """Computes softmax(scale * q k^T + bias) v.
 
@@ -45,40 +46,88 @@ def dot_product_attention(
 
   Args:
     query: [B, Lq, K, D], in the type of the matrix products.
-    key: [B, Lk, K, D].
-    value: [B, Lk, K, D].
+    key: [B, Lk, G, D]; K / G neighbouring query heads share one of its heads.
+    value: [B, Lk, G, D].
     scale: factor on the dot products.
     bias: [1 or B, K, Lq, Lk], added after scaling.
     mask: [1 or B, 1 or K, 1 or Lq, Lk], True where a key may be seen.
     implementation: 'xla' (float32 softmax, any device), 'cudnn' (fused, NVIDIA
       GPU, 16-bit types) or 'tpu' (Pallas flash attention).
+    logit_cap: see `soft_cap`; before bias and mask, 'xla' alone has it.
 
   Returns:
     [B, Lq, K, D] in the type of the query.
 
   Raises:
-    ValueError: if the implementation is unknown.
+    ValueError: if the implementation is unknown or lacks what is asked for, or
+      K is no multiple of G.
   """
   if implementation not in _IMPLEMENTATIONS:
     raise ValueError(
       f'attention: unknown implementation {implementation!r}; choose one of '
       f'{sorted(_IMPLEMENTATIONS)}.'
     )
-  return _IMPLEMENTATIONS[implementation](query, key, value, bias, mask, scale)
+  if query.shape[2] % key.shape[2]:
+    raise ValueError(
+      f'attention: {query.shape[2]} query heads are no multiple of '
+      f'{key.shape[2]} key heads.'
+    )
+  if not logit_cap:
+    run = _IMPLEMENTATIONS[implementation]
+    return run(query, key, value, bias, mask, scale)
+  if implementation != 'xla':
+    raise ValueError(
+      f"attention: {implementation!r} has no logit_cap; use 'xla'."
+    )
+  return _xla(query, key, value, bias, mask, scale, logit_cap)
 
 
-def _xla(query, key, value, bias, mask, scale):
+def soft_cap(x: Float[Array, '*shape'], cap: float) -> Float[Array, '*shape']:
+  """Squeezes `x` into (-cap, cap) by tanh; a cap of 0 leaves it alone."""
+  return jnp.tanh(x / cap) * cap if cap else x
+
+
+def dot_products(
+  query: Float[Array, 'B Lq K D'], key: Float[Array, 'B Lk G D']
+) -> Float[Array, 'B K Lq Lk']:
+  """Returns float32 q k^T; K / G query heads share a key head."""
+  heads, shared = query.shape[2], key.shape[2]
+  if heads == shared:
+    return jnp.einsum(
+      'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
+    )
+  *rows, _, size = query.shape
+  grouped = query.reshape(*rows, shared, heads // shared, size)
   logits = jnp.einsum(
-    'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
+    'bqgnd,bsgd->bgnqs', grouped, key, preferred_element_type=jnp.float32
   )
+  return logits.reshape(logits.shape[0], heads, *logits.shape[3:])
+
+
+def weighted_values(
+  weights: Float[Array, 'B K Lq Lk'], value: Float[Array, 'B Lk G D']
+) -> Float[Array, 'B Lq K D']:
+  """Sums values by weights; K / G query heads share a value head."""
+  heads, shared = weights.shape[1], value.shape[2]
+  if heads == shared:
+    return jnp.einsum('bkqs,bskd->bqkd', weights, value)
+  batch, _, *lengths = weights.shape
+  grouped = weights.reshape(batch, shared, heads // shared, *lengths)
+  out = jnp.einsum('bgnqs,bsgd->bqgnd', grouped, value)
+  return out.reshape(*out.shape[:2], heads, out.shape[-1])
+
+
+def _xla(query, key, value, bias, mask, scale, logit_cap=0.0):
+  logits = dot_products(query, key)
   if scale != 1.0:
     logits = logits * scale
+  logits = soft_cap(logits, logit_cap)
   if bias is not None:
     logits = logits + bias.astype(jnp.float32)
   if mask is not None:
     logits = jnp.where(mask, logits, mask_value(jnp.float32))
   weights = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
-  return jnp.einsum('bkqs,bskd->bqkd', weights, value)
+  return weighted_values(weights, value)
 
 
 def _cudnn(query, key, value, bias, mask, scale):
@@ -98,6 +147,9 @@ def _cudnn(query, key, value, bias, mask, scale):
 
 
 def _tpu(query, key, value, bias, mask, scale):
+  groups = query.shape[2] // key.shape[2]
+  if groups > 1:  # The kernel has one head of keys for each of the queries.
+    key, value = (jnp.repeat(x, groups, axis=2) for x in (key, value))
   if mask is not None and mask.shape[1] == mask.shape[2] == 1:
     key_mask = jnp.broadcast_to(
       mask[:, 0, 0], (key.shape[0], key.shape[1])

@@ -45,7 +45,17 @@ class T5(nn.Module):
       float32 logits [B, L, V].
     """
     mask = encoder_input_tokens > 0
-    encoded = self.encode(self.embed(encoder_input_tokens), mask)
+    x = self.embed(encoder_input_tokens)
+    return self.forward(x, mask, decoder_input_tokens)
+
+  def forward(
+    self,
+    embeddings: Float[Array, 'B S C'],
+    mask: Bool[Array, 'B S'],
+    decoder_input_tokens: Int[Array, 'B L'],
+  ) -> Float[Array, 'B L V']:
+    """Encodes, then decodes whole sequences; see `encode` and `decode`."""
+    encoded = self.encode(embeddings, mask)
     return self.decode(encoded, mask, decoder_input_tokens)
 
   def embed(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L C']:

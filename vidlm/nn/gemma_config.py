@@ -1,0 +1,69 @@
+"""The sizes of a Gemma, and what tells Gemma 2 from Gemma 1."""
+
+import dataclasses
+
+from vidlm.nn import attention as attention_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+  """Sizes of a Gemma; the defaults are PaliGemma's Gemma 1 of 2B.
+
+  Attributes:
+    vocab_size: rows of the embedding; PaliGemma adds 1,024 places and 128
+      segments to 256,000 pieces, Hugging Face's table 64 unused rows more.
+    emb_dim: C.
+    num_layers: depth.
+    mlp_dim: width between gate and output.
+    num_heads: K, of queries.
+    num_kv_heads: G, of keys and values; divides K.
+    head_dim: D.
+    query_scale: factor on the dot products; 0 for 1 / sqrt(D). Gemma 2 takes
+      1 / sqrt(query_pre_attn_scalar), which is 1 / sqrt(C / K) at 27B.
+    post_norms: also normalise what a block adds (Gemma 2).
+    attn_logit_cap: tanh cap on attention logits, 50 in Gemma 2; 0 for none.
+    final_logit_cap: tanh cap on the output logits, 30 in Gemma 2; 0 for none.
+    sliding_window: keys that layers 0, 2, ... see back from a token, 4,096 in
+      Gemma 2; 0 for all. The prefix sees the whole prefix in any layer, as
+      PaliGemma 2 does.
+    rope_max_wavelength: of the rotary positions.
+    norm_epsilon: of the RMSNorms.
+    dropout_rate: on what a block adds, only when a 'dropout' key is given.
+    scan_layers: one scanned layer in place of `layers_{i}`.
+    remat_policy: see `layers.REMAT_POLICIES`.
+    dtype: type of activations and matrix products.
+    attention: implementation within the prefix, see
+      `attention.dot_product_attention`; a cap needs 'xla'.
+  """
+
+  vocab_size: int = 257_152
+  emb_dim: int = 2048
+  num_layers: int = 18
+  mlp_dim: int = 16_384
+  num_heads: int = 8
+  num_kv_heads: int = 1
+  head_dim: int = 256
+  query_scale: float = 0.0
+  post_norms: bool = False
+  attn_logit_cap: float = 0.0
+  final_logit_cap: float = 0.0
+  sliding_window: int = 0
+  rope_max_wavelength: float = 10_000.0
+  norm_epsilon: float = 1e-6
+  dropout_rate: float = 0.0
+  scan_layers: bool = True
+  remat_policy: str = 'nothing_saveable'
+  dtype: str = 'bfloat16'
+  attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self):
+    if self.num_heads % self.num_kv_heads:
+      raise ValueError(
+        f'GemmaConfig: num_heads={self.num_heads} is no multiple of '
+        f'num_kv_heads={self.num_kv_heads}.'
+      )
+    if self.head_dim % 2:
+      raise ValueError(
+        f'GemmaConfig: head_dim={self.head_dim} is odd; rotary positions turn '
+        'pairs.'
+      )
