@@ -31,6 +31,7 @@ def test_allowances_are_counted():
     (('duplicates', 'missing'), r"1 are not to be scored \('z'\)"),
     (('duplicates', 'extra'), r"1 are missing \('c'\)"),
     (('anything',), "'anything' is not one of missing"),
+    (('missing', 'unavailable'), 'choose one'),
   ],
 )
 def test_the_rest_is_refused(allow, message):
@@ -41,3 +42,14 @@ def test_the_rest_is_refused(allow, message):
 def test_ids_of_another_set_are_not_all_missing():
   with pytest.raises(ValueError, match='none of the 2 annotated ids'):
     ids.match({'x': '1'}, ['a', 'b'], allow=['missing', 'extra'])
+
+
+def test_unavailable_ids_are_left_out_and_listed():
+  rows = {'a': '1', 'b': '2'}
+  matched = ids.match(rows, ['a', 'b', 'c'], allow=['unavailable'])
+  assert matched.ids == ['a', 'b']
+  assert matched.coverage == {
+    'n_scored': 2,
+    'n_annotated': 3,
+    'unavailable_ids': ['c'],
+  }

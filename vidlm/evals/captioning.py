@@ -43,7 +43,7 @@ def evaluate_captions(
     split: Name of what is scored, for the protocol.
     decoding: How the captions were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of 'missing', 'extra', 'duplicates'; see `ids.match`.
+    allow: Of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
     `cider` (raw, 0 to 10), `bleu4` and `rouge_l` (0 to 1), `cider_per_item`

@@ -102,7 +102,8 @@ def evaluate_densevid(
     proposals: Where predicted segments come from, for the protocol; the paper
       takes the annotated ones.
     unavailable: Annotated videos that aren't there; reported, not scored.
-    allow: Of 'missing' (such a video scores 0, as in the script) and 'extra'.
+    allow: Of 'missing' (such a video scores 0, as in the script),
+      'unavailable' and 'extra'; see `ids.match`.
 
   Returns:
     `cider` (raw; one video counts as a corpus), `bleu4`, `rouge_l` (0 to 1),

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 _T = TypeVar('_T')
 _SHOWN = 5
-ALLOWANCES = ('missing', 'extra', 'duplicates')
+ALLOWANCES = ('missing', 'unavailable', 'extra', 'duplicates')
 
 
 def _some(ids: Iterable[str]) -> str:
@@ -72,17 +72,14 @@ def match(
     predictions: One text per id, as a mapping or as pairs.
     references: The annotated ids.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of 'missing' (scored as an empty text), 'extra' (left out) and
-      'duplicates' (the first counts). What was allowed is counted.
+    allow: Of 'missing' (annotated ids without a prediction are scored as an
+      empty text), 'unavailable' (they are left out instead), 'extra' (left
+      out) and 'duplicates' (the first counts). What was allowed is counted.
 
   Raises:
     ValueError: Ids are missing, extra or duplicate and that isn't allowed.
   """
-  unknown = set(allow).difference(ALLOWANCES)
-  if unknown:
-    raise ValueError(
-      f'allow: {min(unknown)!r} is not one of {", ".join(ALLOWANCES)}'
-    )
+  check_allowed(allow)
   pairs = list(
     predictions.items() if isinstance(predictions, Mapping) else predictions
   )
@@ -92,13 +89,16 @@ def match(
     counts['n_duplicate'] = len(pairs) - len(table)
   gone = set(unavailable)
   wanted = [key for key in references if key not in gone]
+  missing = [key for key in wanted if key not in table]
+  if allow and wanted and len(missing) == len(wanted):
+    raise ValueError(
+      f'none of the {len(wanted)} annotated ids ({_some(wanted)}) has a '
+      f'prediction; there are {len(table)} of others ({_some(table)}).'
+    )
+  if 'unavailable' in allow:
+    unavailable = [*gone, *missing]
+    wanted = [key for key in wanted if key in table]
   if 'missing' in allow:
-    missing = [key for key in wanted if key not in table]
-    if wanted and len(missing) == len(wanted):
-      raise ValueError(
-        f'none of the {len(wanted)} annotated ids ({_some(wanted)}) has a '
-        f'prediction; there are {len(table)} of others ({_some(table)}).'
-      )
     counts['n_missing_scored_as_empty'] = len(missing)
     table |= dict.fromkeys(missing, '')
   if 'extra' in allow:
@@ -111,6 +111,24 @@ def match(
     [table[key] for key in wanted],
     {**coverage(wanted, unavailable), **counts},
   )
+
+
+def check_allowed(allow: Collection[str]) -> None:
+  """Refuses what `match` can't allow.
+
+  Raises:
+    ValueError: An unknown word, or two that contradict each other.
+  """
+  unknown = set(allow).difference(ALLOWANCES)
+  if unknown:
+    raise ValueError(
+      f'allow: {min(unknown)!r} is not one of {", ".join(ALLOWANCES)}'
+    )
+  if {'missing', 'unavailable'} <= set(allow):
+    raise ValueError(
+      "allow: 'missing' scores ids without a prediction as empty texts, "
+      "'unavailable' leaves them out: choose one"
+    )
 
 
 def require_same(

@@ -116,7 +116,7 @@ def evaluate_wups(
     split: Name of what is scored, for the protocol.
     decoding: How the answers were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of 'missing', 'extra', 'duplicates'; see `ids.match`.
+    allow: Of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
     `wups` and `wups_0.9` (fractions; the papers print them times 100), `n`,
