@@ -5,11 +5,11 @@ runs, so that `--help` answers at once.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 
+from vidlm import eval_run
 from vidlm.core import commands, launch
 
 COLUMNS = (
@@ -217,38 +217,6 @@ def _caption(args: argparse.Namespace) -> int | None:
   return caption_run.run(args)
 
 
-def _eval_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument('--checkpoint', required=True, metavar='DIR')
-  parser.add_argument('--clip_dataset', required=True, metavar='DIR')
-  parser.add_argument('--split', default='test')
-  parser.add_argument(
-    '--kind', choices=['caption', 'question'], default='caption'
-  )
-  parser.add_argument('--prompt')
-  parser.add_argument('--num_frames', type=int)
-  parser.add_argument('--batch_size', type=int)
-  parser.add_argument('--max_length', type=int)
-  parser.add_argument(
-    '--output', metavar='FILE', help='scores and predictions as JSON'
-  )
-
-
-def _eval(args: argparse.Namespace) -> None:
-  from vidlm import eval as eval_lib
-
-  scores = eval_lib.evaluate(
-    checkpoint=args.checkpoint,
-    clip_dataset=args.clip_dataset,
-    split=args.split,
-    kind=args.kind,
-    **commands.given(
-      args, 'prompt', 'num_frames', 'batch_size', 'max_length', 'output'
-    ),
-  )
-  shown = {k: v for k, v in scores.items() if k != 'predictions'}
-  print(json.dumps(shown, indent=2))
-
-
 def _plan(args: argparse.Namespace) -> None:
   # Counting needs no accelerator, and must not take one from a running job.
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -285,7 +253,10 @@ COMMANDS = (
     _caption,
   ),
   commands.Command(
-    'eval', 'score captions (CIDEr-D) or answers (accuracy)', _eval_flags, _eval
+    'eval',
+    'score a model, or a file of predictions, by a published protocol',
+    eval_run.add_flags,
+    eval_run.run,
   ),
   commands.Command(
     'plan',
