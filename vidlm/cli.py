@@ -5,6 +5,7 @@ runs, so that `--help` answers at once.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -116,10 +117,19 @@ def _prepare(args: argparse.Namespace) -> int | None:
 
 def _instruct_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
+    'what',
+    nargs='?',
+    choices=['questions', 'summarize'],
+    default='questions',
+    help='questions and answers of captions (default), or one caption out of '
+    "a clip's several, such as those of its frames",
+  )
+  parser.add_argument(
     '--captions',
     required=True,
     metavar='FILE',
-    help='.jsonl, .csv or .parquet with clip_id and caption',
+    help='.jsonl, .csv or .parquet with clip_id and caption; for summarize '
+    'the folder of a caption set',
   )
   parser.add_argument('--output', required=True, metavar='DIR')
   parser.add_argument(
@@ -146,9 +156,19 @@ def _instruct(args: argparse.Namespace) -> None:
   completer = launch.bound(client.OpenAICompleter)(
     base_url=args.base_url, model=args.model, **commands.given(args, 'mode')
   )
-  options = commands.given(
-    args, 'draws_per_clip', 'concurrency', 'limit', 'seed'
-  )
+  options = commands.given(args, 'concurrency', 'limit', 'seed')
+  if args.what == 'summarize':
+    from vidlm.instruct import summarize
+
+    report = launch.bound(summarize.summarize)(
+      captions=args.captions,
+      output=args.output,
+      completer=completer,
+      **options,
+    )
+    print(json.dumps(report, indent=2))
+    return
+  options |= commands.given(args, 'draws_per_clip')
   if args.kinds:
     options['kinds'] = tuple(args.kinds.split(','))
   launch.bound(generate.generate)(
@@ -195,6 +215,11 @@ def _caption_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--temperature', type=float)
   parser.add_argument('--clips_per_device', type=int)
   parser.add_argument('--num_frames', type=int, help='as in training')
+  parser.add_argument(
+    '--framewise',
+    action='store_true',
+    help='caption each of the frames (8) by itself, with an image model',
+  )
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--seed', type=int)
   parser.add_argument('--overwrite', action='store_true')
