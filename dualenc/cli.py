@@ -30,26 +30,54 @@ def _train(args: argparse.Namespace) -> int | None:
 
 
 def _eval_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument('--checkpoint', required=True, metavar='DIR')
-  parser.add_argument('--clip_dataset', required=True, metavar='DIR')
-  parser.add_argument('--split', default='test')
-  parser.add_argument(
-    '--task', choices=['retrieval', 'classification'], default='retrieval'
+  add = parser.add_argument
+  add('--checkpoint', required=True, metavar='DIR')
+  add('--clip_dataset', required=True, metavar='DIR')
+  add(
+    '--task',
+    metavar='NAME',
+    default='retrieval',
+    help='retrieval, classification (your own clips); msrvtt_1ka, vatex_1.5k, '
+    'kinetics400, kinetics600, kinetics700',
   )
-  parser.add_argument('--templates', help='prompt preset (kinetics_openai)')
-  parser.add_argument('--batch_size', type=int)
-  parser.add_argument('--output', metavar='FILE', help='scores as JSON')
+  add('--split', help="of the clip set; by default the task's")
+  add('--templates', help='kinetics_openai, kinetics_viclip, plain or a file')
+  add('--classes', metavar='FILE', help='class names that compete, a line each')
+  add(
+    '--dual_softmax',
+    type=float,
+    metavar='SCALE',
+    help='a second figure, re-weighted over all queries, such as 100',
+  )
+  add(
+    '--allow',
+    choices=['unavailable'],
+    help='score without the annotated clips that are gone',
+  )
+  add('--views', type=int, default=1, help='parts of a clip, averaged (1)')
+  add(
+    '--framewise',
+    action='store_true',
+    help='each frame by itself, averaged: the image CLIP as a baseline',
+  )
+  add('--num_frames', type=int, help='frames of a view; as in training')
+  add('--batch_size', type=int)
+  add('--output', metavar='FILE', help='scores as JSON')
 
 
 def _eval(args: argparse.Namespace) -> None:
   from dualenc import eval as eval_lib
+  from dualenc import views
 
   scores = eval_lib.evaluate(
     checkpoint=args.checkpoint,
     clip_dataset=args.clip_dataset,
-    split=args.split,
-    task=args.task,
-    **commands.given(args, 'templates', 'batch_size', 'output'),
+    dual_softmax_scale=args.dual_softmax,
+    allow_unavailable=args.allow == 'unavailable',
+    views=views.Views(args.views, args.framewise, args.num_frames),
+    **commands.given(
+      args, 'task', 'split', 'templates', 'classes', 'batch_size', 'output'
+    ),
   )
   print(json.dumps(scores, indent=2))
 

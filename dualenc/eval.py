@@ -13,11 +13,18 @@ import jax
 import numpy as np
 
 from dualenc import data, restored
-from dualenc.evals import classification, prompts, retrieval
+from dualenc import views as views_lib
+from dualenc.evals import (
+  classification,
+  clip_sets,
+  prompts,
+  protocols,
+  retrieval,
+)
 from dualenc.models import two_towers
 from vidlm.core import commands
 from vidlm.data import clips as clips_lib
-from vidlm.data import preprocess, records
+from vidlm.data import records
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +61,11 @@ class Towers:
     return np.concatenate(out)[: len(ids)]
 
   def embed_clips(
-    self, reader: Any, rows: Sequence[int], batch_size: int = 32
+    self,
+    reader: Any,
+    rows: Sequence[int],
+    batch_size: int = 32,
+    views: views_lib.Views = views_lib.Views(),
   ) -> np.ndarray:
     """Unit vectors float32[n, E] of stored clips."""
     stored = (
@@ -62,12 +73,20 @@ class Towers:
       for i in range(0, len(rows), batch_size)
       for record in reader.read(list(rows[i : i + batch_size]))
     )
-    return self.embed_frames(stored, batch_size)
+    return self.embed_frames(stored, batch_size, views)
 
   def embed_frames(
-    self, clips: Iterable[Sequence[bytes]], batch_size: int = 32
+    self,
+    clips: Iterable[Sequence[bytes]],
+    batch_size: int = 32,
+    views: views_lib.Views = views_lib.Views(),
   ) -> np.ndarray:
     """Unit vectors float32[n, E] of clips given as JPEG frames.
+
+    Args:
+      clips: The frames of each.
+      batch_size: Clips at once.
+      views: What the tower sees of each.
 
     Raises:
       ValueError: If there is no clip, or one without a readable frame.
@@ -78,16 +97,13 @@ class Towers:
     count = 0
     while batch := list(itertools.islice(clips, batch_size)):
       frames = np.stack(
-        [
-          preprocess.eval_frames_from_jpeg(
-            encoded, tower.num_frames, tower.image_size
-          )[0]
-          for encoded in batch
-        ]
+        [views.frames(c, tower.num_frames, tower.image_size) for c in batch]
       )
       count += len(batch)
-      frames = _pad(frames, batch_size)
-      out.append(np.asarray(self._embed[0](self.params, frames)))
+      shape = (batch_size, frames.shape[1])
+      frames = _pad(frames, batch_size).reshape(-1, *frames.shape[2:])
+      embedded = np.asarray(self._embed[0](self.params, frames))
+      out.append(views_lib.average(embedded.reshape(*shape, -1)))
     if not out:
       raise ValueError('no clip to embed')
     return np.concatenate(out)[:count]
@@ -133,9 +149,13 @@ def evaluate(
   *,
   checkpoint: str | Towers,
   clip_dataset: str,
-  split: str = 'test',
+  split: str | None = None,
   task: str = 'retrieval',
   templates: str | None = None,
+  classes: str | None = None,
+  dual_softmax_scale: float | None = None,
+  allow_unavailable: bool = False,
+  views: views_lib.Views = views_lib.Views(),
   batch_size: int = 32,
   output: str | None = None,
 ) -> dict[str, Any]:
@@ -144,10 +164,15 @@ def evaluate(
   Args:
     checkpoint: A MODEL_DIR, a checkpoint in it, or towers in memory.
     clip_dataset: Folder of the clip set.
-    split: Its split.
-    task: 'retrieval' (the clips' texts ask) or 'classification' (by their
-      labels).
+    split: Its split; by default the task's.
+    task: A protocol by name: 'retrieval' (the clips' texts ask),
+      'classification' (by their labels), or one of `evals.protocols`.
     templates: Prompt preset or file of classification.
+    classes: File of the class names that compete, a line each; by default
+      those of the labels.
+    dual_softmax_scale: Adds a second figure; see `retrieval.dual_softmax`.
+    allow_unavailable: Whether annotated clips may lack (videos that are gone).
+    views: What the visual tower sees of a clip.
     batch_size: Clips at once.
     output: JSON file for the scores.
 
@@ -156,22 +181,39 @@ def evaluate(
 
   Raises:
     FileNotFoundError: If checkpoint or clip set is not there.
-    ValueError: If a score is not finite, clips lack texts or labels, or an
-      argument makes no sense.
+    ValueError: If a score is not finite, the clip set doesn't fit the task, or
+      an argument makes no sense.
   """
   commands.check_positive(batch_size=batch_size)
   commands.check_output(output)
+  protocol = protocols.get(task)
+  split = split or protocol.split
+  reader = clips_lib.open_clips(clip_dataset, split)
+  common = {'split': split, **clip_sets.annotated(reader, allow_unavailable)}
   towers = (
     load_towers(checkpoint) if isinstance(checkpoint, str) else checkpoint
   )
-  reader = clips_lib.open_clips(clip_dataset, split)
-  zimg = towers.embed_clips(reader, range(len(reader)), batch_size)
-  score = {'retrieval': _retrieval, 'classification': _classification}.get(task)
-  if score is None:
-    raise ValueError(f'task {task!r} is not retrieval or classification')
-  scores = score(towers, reader, zimg, split, templates or 'kinetics_openai')
-  scores['protocol']['clip_dataset'] = clip_dataset
-  scores['protocol']['num_frames'] = towers.model.img.num_frames
+  if protocol.kind == protocols.RETRIEVAL:
+    score = functools.partial(
+      _retrieval, dual_softmax_scale=dual_softmax_scale, **common
+    )
+    protocols.check_texts(task, reader.texts())
+  else:
+    names = clip_sets.class_names(reader, classes)
+    protocols.check_classes(task, names)
+    templates = templates or protocol.templates
+    score = functools.partial(
+      _classification, classes=names, templates=templates, **common
+    )
+  zimg = towers.embed_clips(reader, range(len(reader)), batch_size, views)
+  scores = score(towers, reader, zimg)
+  scores['protocol'] |= {
+    'task': task,
+    'kind': protocol.kind,
+    'published_size': protocol.published_size,
+    'clip_dataset': clip_dataset,
+    **views.describe(towers.model.img.num_frames),
+  }
   if output:
     os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
     with open(f'{output}.partial', 'w', encoding='utf-8') as file:
@@ -181,9 +223,15 @@ def evaluate(
 
 
 def _retrieval(
-  towers: Towers, reader: Any, zimg: np.ndarray, split: str, templates: str
+  towers: Towers,
+  reader: Any,
+  zimg: np.ndarray,
+  *,
+  split: str,
+  annotated: list[str],
+  known_missing: list[str],
+  dual_softmax_scale: float | None,
 ) -> dict[str, Any]:
-  del templates
   ids = list(reader.clip_ids())
   pairs = [
     (clip_id, text)
@@ -192,27 +240,37 @@ def _retrieval(
   ]
   ztxt = towers.embed_texts([text for _, text in pairs])
   return retrieval.evaluate(
-    ztxt @ zimg.T, [clip_id for clip_id, _ in pairs], ids, split=split
+    ztxt @ zimg.T,
+    [clip_id for clip_id, _ in pairs],
+    ids,
+    split=split,
+    annotated_video_ids=annotated,
+    known_missing=known_missing,
+    dual_softmax_scale=dual_softmax_scale,
   )
 
 
 def _classification(
-  towers: Towers, reader: Any, zimg: np.ndarray, split: str, templates: str
+  towers: Towers,
+  reader: Any,
+  zimg: np.ndarray,
+  *,
+  split: str,
+  annotated: list[str],
+  known_missing: list[str],
+  classes: list[str],
+  templates: str,
 ) -> dict[str, Any]:
-  labels = list(reader.labels())
-  if not all(labels):
-    raise ValueError(
-      f'{reader.data_dir}: {labels.count("")} of {len(labels)} clips of '
-      f'{split} have no label; prepare them with --label_column'
-    )
-  classes = sorted(set(labels))
   zcls = classification.class_embeddings(
     towers.embed_texts, classes, prompts.load(templates)
   )
+  column = {name: i for i, name in enumerate(classes)}
   return classification.evaluate(
     zimg @ zcls.T,
-    np.array([classes.index(label) for label in labels]),
+    np.array([column[label] for label in reader.labels()]),
     list(reader.clip_ids()),
     split=split,
     templates=templates,
+    annotated_clip_ids=annotated,
+    known_missing=known_missing,
   )

@@ -5,6 +5,8 @@ from typing import Any
 
 from vidlm import restored, samplers
 from vidlm.captions import caption as caption_lib
+from vidlm.captions import captioner as captioner_lib
+from vidlm.captions import framewise
 from vidlm.captions import vlm as vlm_lib
 from vidlm.core import commands, launch
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     args, 'videos', 'clip_dataset', 'split', 'clips', 'workers'
   )
   summary = launch.bound(caption_lib.caption)(
-    captioner=captioner(vlm, **options),
+    captioner=_captioner(vlm, args.framewise, options),
     output=args.output,
     overwrite=args.overwrite,
     retry_failed=args.retry_failed,
@@ -71,6 +73,19 @@ def repair(args: argparse.Namespace) -> int:
   report = verify.verify(args.output)
   print(report)
   return 0 if report.ok else 1
+
+
+def _captioner(
+  vlm: restored.RestoredVLM, by_frame: bool, options: dict[str, Any]
+) -> captioner_lib.Captioner:
+  if not by_frame:
+    return captioner(vlm, **options)
+  shown = {'num_frames': options.pop('num_frames', None)}
+  # One caption a frame unless told otherwise.
+  image = captioner(vlm, **{'num_samples': 1, **options, 'num_frames': 1})
+  return framewise.FramewiseCaptioner(
+    image, **{k: v for k, v in shown.items() if v is not None}
+  )
 
 
 def captioner(

@@ -5,11 +5,11 @@ runs, so that `--help` answers at once.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 
+from vidlm import eval_run
 from vidlm.core import commands, launch
 
 COLUMNS = (
@@ -121,10 +121,19 @@ def _prepare(args: argparse.Namespace) -> int | None:
 def _instruct_flags(parser: argparse.ArgumentParser) -> None:
   add = parser.add_argument
   add(
+    'what',
+    nargs='?',
+    choices=['questions', 'summarize'],
+    default='questions',
+    help='questions and answers of captions (default), or one caption out of '
+    "a clip's several, such as those of its frames",
+  )
+  add(
     '--captions',
     required=True,
     metavar='FILE',
-    help='.jsonl, .csv, .tsv or .parquet',
+    help='.jsonl, .csv, .tsv or .parquet; for summarize the folder of a '
+    'caption set',
   )
   add('--id_column', metavar='NAME', help='clip ids (clip_id)')
   add('--caption_column', metavar='NAME', help='texts (caption)')
@@ -192,6 +201,11 @@ def _caption_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--temperature', type=float)
   parser.add_argument('--clips_per_device', type=int)
   parser.add_argument('--num_frames', type=int, help='as in training')
+  parser.add_argument(
+    '--framewise',
+    action='store_true',
+    help='caption each of the frames (8) by itself, with an image model',
+  )
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--seed', type=int)
   parser.add_argument('--overwrite', action='store_true')
@@ -225,38 +239,6 @@ def _caption(args: argparse.Namespace) -> int | None:
   if args.repair:
     return caption_run.repair(args)
   return caption_run.run(args)
-
-
-def _eval_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument('--checkpoint', required=True, metavar='DIR')
-  parser.add_argument('--clip_dataset', required=True, metavar='DIR')
-  parser.add_argument('--split', default='test')
-  parser.add_argument(
-    '--kind', choices=['caption', 'question'], default='caption'
-  )
-  parser.add_argument('--prompt')
-  parser.add_argument('--num_frames', type=int)
-  parser.add_argument('--batch_size', type=int)
-  parser.add_argument('--max_length', type=int)
-  parser.add_argument(
-    '--output', metavar='FILE', help='scores and predictions as JSON'
-  )
-
-
-def _eval(args: argparse.Namespace) -> None:
-  from vidlm import eval as eval_lib
-
-  scores = eval_lib.evaluate(
-    checkpoint=args.checkpoint,
-    clip_dataset=args.clip_dataset,
-    split=args.split,
-    kind=args.kind,
-    **commands.given(
-      args, 'prompt', 'num_frames', 'batch_size', 'max_length', 'output'
-    ),
-  )
-  shown = {k: v for k, v in scores.items() if k != 'predictions'}
-  print(json.dumps(shown, indent=2))
 
 
 def _plan(args: argparse.Namespace) -> None:
@@ -310,7 +292,10 @@ COMMANDS = (
     _caption,
   ),
   commands.Command(
-    'eval', 'score captions (CIDEr-D) or answers (accuracy)', _eval_flags, _eval
+    'eval',
+    'score a model, or a file of predictions, by a published protocol',
+    eval_run.add_flags,
+    eval_run.run,
   ),
   commands.Command(
     'plan',

@@ -1,18 +1,15 @@
-"""`vidlm eval`: captions by CIDEr-D, answers by exact match."""
+"""`vidlm eval`: a model's captions and answers, or a file of them, scored."""
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 
 from vidlm import decoding, restored, samplers
 from vidlm.core import commands
 from vidlm.data import feed, tasks
-from vidlm.evals import captioning, vqa
+from vidlm.evals import file_scores, protocols
 
 
 def predict(
@@ -78,8 +75,11 @@ def evaluate(
   *,
   checkpoint: str | restored.RestoredVLM,
   clip_dataset: str,
-  split: str = 'test',
+  split: str | None = None,
   kind: str = 'caption',
+  task: str | None = None,
+  annotations: Sequence[str] = (),
+  allow: Collection[str] = (),
   prompt: str = '',
   num_frames: int | None = None,
   batch_size: int = 16,
@@ -91,8 +91,11 @@ def evaluate(
   Args:
     checkpoint: A MODEL_DIR, a checkpoint in it, or a model in memory.
     clip_dataset: Folder of the clip set.
-    split: Its split.
-    kind: 'caption' (CIDEr-D) or 'question' (exact match).
+    split: Its split; by default the one the task's papers report.
+    kind: Without a task: 'caption' (CIDEr-D) or 'question' (exact match).
+    task: A protocol of `vidlm.evals.protocols`, by name.
+    annotations: Files that say what is right; by default the clip set does.
+    allow: Of `ids.ALLOWANCES`: clips that may lack, and what is done then.
     prompt: The instruction, by default the paper's.
     num_frames: T; by default as in training.
     batch_size: Examples at once.
@@ -100,55 +103,41 @@ def evaluate(
     output: JSON file for scores and predictions.
 
   Returns:
-    The scores with their protocol, and `predictions`.
+    The scores with their protocol, and `predictions` by published id.
 
   Raises:
     FileNotFoundError: If checkpoint or clip set is not there.
-    ValueError: If there is nothing to score, or an argument makes no sense.
+    ValueError: For an unknown task or kind, ids that don't match, nothing to
+      score, or an argument that makes no sense.
   """
   commands.check_positive(
     batch_size=batch_size, max_length=max_length, num_frames=num_frames
   )
   commands.check_output(output)
+  task = task or {'caption': 'captions', 'question': 'answers'}.get(kind, kind)
+  protocol = protocols.get(task)
+  # What is right is read first: a mistake there costs no model run.
+  refs = protocols.read_references(task, annotations, clip_dataset, split)
   vlm = checkpoint
   if isinstance(checkpoint, str):
     vlm = restored.load_vlm(checkpoint)
-  task = tasks.ClipTask(
-    name=f'eval_{kind}',
+  clip_task = tasks.ClipTask(
+    name=f'eval_{task}',
     vocabulary=vlm.vocabulary,
     clips=clip_dataset,
-    split=split,
-    kind=kind,
+    split=split or protocol.split,
+    kind=protocol.kind,
     prompt=prompt,
   )
-  table = task.examples()
   predictions = predict(
     vlm,
-    task,
+    clip_task,
     num_frames=num_frames or vlm.num_frames,
     batch_size=batch_size,
     max_length=max_length,
   )
-  if kind == 'question':
-    answers = {
-      i: texts[0] for i, texts in zip(table.ids, table.texts, strict=True)
-    }
-    scores = vqa.evaluate_answers(predictions, answers, split=split)
-  else:
-    references = dict(zip(table.ids, map(list, table.texts), strict=True))
-    scores = captioning.evaluate_captions(predictions, references, split=split)
-  logging.info(
-    '%s: %s',
-    clip_dataset,
-    {k: v for k, v in scores.items() if isinstance(v, int | float)},
-  )
-  if output:
-    _write_json({**scores, 'predictions': predictions}, output)
-  return {**scores, 'predictions': predictions}
-
-
-def _write_json(value: Mapping[str, Any], path: str) -> None:
-  os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
-    json.dump(value, file, indent=2)
-  os.replace(f'{path}.partial', path)
+  said = [(refs.published.get(i, i), text) for i, text in predictions.items()]
+  scores = protocols.score(task, said, refs, allow=allow)
+  scores['protocol']['clip_dataset'] = clip_dataset
+  scores['protocol']['prompt'] = prompt or "the paper's"
+  return file_scores.finish({**scores, 'predictions': dict(said)}, output)

@@ -1,11 +1,12 @@
 """`vidlm instruct`: captions, an endpoint, and what came of it."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import commands, launch
-from vidlm.instruct import client, generate, records
+from vidlm.instruct import client, generate, records, summarize
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,22 +38,38 @@ def run(args: argparse.Namespace) -> int:
       'max_attempts',
     ),
   )
+  ask = _summarize if args.what == 'summarize' else _questions
+  try:
+    return ask(args, completer)
+  except client.EndpointError as error:
+    raise ValueError(str(error)) from error
+
+
+def _questions(args: argparse.Namespace, completer: Any) -> int:
   options = commands.given(
     args, 'draws_per_clip', 'retries', 'concurrency', 'limit', 'seed'
   )
   if args.kinds:
     options['kinds'] = tuple(args.kinds.split(','))
-  try:
-    report = launch.bound(generate.generate)(
-      captions=records.read_captions(args.captions, **_columns(args)),
-      output=args.output,
-      completer=completer,
-      **options,
-    )
-  except client.EndpointError as error:
-    raise ValueError(str(error)) from error
+  report = launch.bound(generate.generate)(
+    captions=records.read_captions(args.captions, **_columns(args)),
+    output=args.output,
+    completer=completer,
+    **options,
+  )
   print(_line(args.output, report))
   return 1 if report['failed'] or not report['accepted'] else 0
+
+
+def _summarize(args: argparse.Namespace, completer: Any) -> int:
+  report = launch.bound(summarize.summarize)(
+    captions=args.captions,
+    output=args.output,
+    completer=completer,
+    **commands.given(args, 'concurrency', 'limit', 'seed'),
+  )
+  print(json.dumps(report, indent=2))
+  return 0
 
 
 def _columns(args: argparse.Namespace) -> dict[str, str]:

@@ -50,3 +50,21 @@ def test_normalize(answer: str, normal: str):
 def test_wrong_ids_are_refused(predictions):
   with pytest.raises(ValueError):
     vqa.evaluate_answers(predictions, _TRUTHS)
+
+
+def test_by_type():
+  types = {'1': 'motion', '2': 'motion', '3': 'color', '4': ''}
+  predictions = {'1': 'yes', '2': 'yes', '3': 'yes', '4': 'Red ball'}
+  result = vqa.evaluate_answers(predictions, _TRUTHS, types=types)
+  assert result['by_type'] == {
+    'color': {'accuracy': 1, 'n': 1},
+    'motion': {'accuracy': 0.5, 'n': 2},
+    'untyped': {'accuracy': 0, 'n': 1},
+  }
+  assert 'by_type' not in vqa.evaluate_answers(predictions, _TRUTHS)
+
+
+def test_missing_answers_are_wrong_if_allowed():
+  result = vqa.evaluate_answers({'1': 'yes'}, _TRUTHS, allow=['missing'])
+  assert result['accuracy'] == 0.25
+  assert result['protocol']['n_missing_scored_as_empty'] == 3

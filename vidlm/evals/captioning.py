@@ -1,11 +1,18 @@
-"""Scores captions: CIDEr-D over a whole split, with its protocol."""
+"""Scores captions over a whole split: CIDEr-D, BLEU-4, ROUGE-L, protocol."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from vidlm.evals import cider, ids, ptb
+from vidlm.evals import bleu, cider, ids, ptb, rouge
+
+# As pycocoevalcap computes them, which is what the papers' figures are.
+METRICS = {
+  'cider': 'CIDEr-D, raw 0 to 10',
+  'bleu4': 'corpus BLEU-4, 0 to 1',
+  'rouge_l': 'ROUGE-L, beta 1.2, 0 to 1',
+}
 
 
 def _tokenize_all(
@@ -22,12 +29,13 @@ def evaluate_captions(
   split: str = 'unnamed',
   decoding: str = 'greedy',
   unavailable: Collection[str] = (),
+  allow: Collection[str] = (),
 ) -> dict[str, Any]:
-  """Returns CIDEr-D, the mean number of words, and how they came about.
+  """Returns CIDEr-D, BLEU-4, ROUGE-L, mean words, and how they came about.
 
   Every annotated segment is an item of its own and the document frequencies
   are the corpus's, as in big_vision's captioning evaluator for PaLI models
-  (ActivityNet's own script counts them per video: not comparable).
+  (ActivityNet's own script counts them per video: `densevid`).
 
   Args:
     predictions: One caption per id, as a mapping or as pairs.
@@ -35,34 +43,38 @@ def evaluate_captions(
     split: Name of what is scored, for the protocol.
     decoding: How the captions were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
+    allow: Of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
-    `cider` (raw, 0 to 10), `cider_per_item` by id, `mean_words` of the
-    predictions, `n`, `protocol`.
+    `cider` (raw, 0 to 10), `bleu4` and `rouge_l` (0 to 1), `cider_per_item`
+    by id, `mean_words` of the predictions, `n`, `protocol`.
 
   Raises:
     ValueError: Ids are missing, extra or duplicate, or have no reference.
   """
-  predictions = ids.by_id(predictions)
   references = ids.by_id(references, 'references')
-  wanted = ids.require_same(predictions, references, unavailable)
-  bare = [key for key in wanted if not references[key]]
+  matched = ids.match(predictions, references, unavailable, allow)
+  bare = [key for key in matched.ids if not references[key]]
   if bare:
     raise ValueError(f'{len(bare)} ids have no reference caption: {bare[:5]}.')
-  result = cider.cider_d(
-    ptb.tokenize([predictions[key] for key in wanted]),
-    _tokenize_all([references[key] for key in wanted]),
-  )
-  sizes = [len(references[key]) for key in wanted]
+  candidates = ptb.tokenize(matched.texts)
+  truths = _tokenize_all([references[key] for key in matched.ids])
+  result = cider.cider_d(candidates, truths)
+  sizes = [len(references[key]) for key in matched.ids]
   return {
     'cider': result.score,
-    'cider_per_item': dict(zip(wanted, result.scores.tolist(), strict=True)),
-    'mean_words': float(np.mean([len(predictions[k].split()) for k in wanted])),
-    'n': len(wanted),
+    'bleu4': bleu.bleu4(candidates, truths),
+    'rouge_l': rouge.rouge_l(candidates, truths),
+    'cider_per_item': dict(
+      zip(matched.ids, result.scores.tolist(), strict=True)
+    ),
+    'mean_words': float(np.mean([len(t.split()) for t in matched.texts])),
+    'n': len(matched.ids),
     'protocol': {
-      'metric': 'CIDEr-D, raw 0 to 10',
+      'metric': METRICS['cider'],
+      'also': {name: METRICS[name] for name in ('bleu4', 'rouge_l')},
       'split': split,
-      **ids.coverage(wanted, unavailable),
+      **matched.coverage,
       'tokenizer': ptb.NAME,
       'document_frequency': 'references of the scored items',
       'references_per_item': {

@@ -1,11 +1,13 @@
 """Predictions and references by id: none missing, none extra, none twice."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar('_T')
 _SHOWN = 5
+ALLOWANCES = ('missing', 'unavailable', 'extra', 'duplicates')
 
 
 def _some(ids: Iterable[str]) -> str:
@@ -42,6 +44,93 @@ def by_id(
   return table
 
 
+@dataclasses.dataclass(frozen=True)
+class Matched:
+  """What is scored.
+
+  Attributes:
+    ids: In the references' order.
+    texts: The prediction of each.
+    coverage: How many were scored, annotated, unavailable; and, where they
+      were allowed, missing, extra and duplicate. Goes into the protocol.
+  """
+
+  ids: list[str]
+  texts: list[str]
+  coverage: dict[str, Any]
+
+
+def match(
+  predictions: Mapping[str, str] | Iterable[tuple[str, str]],
+  references: Collection[str],
+  unavailable: Collection[str] = (),
+  allow: Collection[str] = (),
+) -> Matched:
+  """Pairs predictions with annotated ids and refuses what doesn't fit.
+
+  Args:
+    predictions: One text per id, as a mapping or as pairs.
+    references: The annotated ids.
+    unavailable: Annotated ids that have no video; reported, not scored.
+    allow: Of 'missing' (annotated ids without a prediction are scored as an
+      empty text), 'unavailable' (they are left out instead), 'extra' (left
+      out) and 'duplicates' (the first counts). What was allowed is counted.
+
+  Raises:
+    ValueError: Ids are missing, extra or duplicate and that isn't allowed.
+  """
+  check_allowed(allow)
+  pairs = list(
+    predictions.items() if isinstance(predictions, Mapping) else predictions
+  )
+  table = dict(reversed(pairs)) if 'duplicates' in allow else by_id(pairs)
+  counts: dict[str, Any] = {}
+  if 'duplicates' in allow:
+    counts['n_duplicate'] = len(pairs) - len(table)
+  gone = set(unavailable)
+  wanted = [key for key in references if key not in gone]
+  missing = [key for key in wanted if key not in table]
+  if allow and wanted and len(missing) == len(wanted):
+    raise ValueError(
+      f'none of the {len(wanted)} annotated ids ({_some(wanted)}) has a '
+      f'prediction; there are {len(table)} of others ({_some(table)}).'
+    )
+  if 'unavailable' in allow:
+    unavailable = [*gone, *missing]
+    wanted = [key for key in wanted if key in table]
+  if 'missing' in allow:
+    counts['n_missing_scored_as_empty'] = len(missing)
+    table |= dict.fromkeys(missing, '')
+  if 'extra' in allow:
+    extra = set(table).difference(wanted)
+    counts['n_extra_left_out'] = len(extra)
+    table = {key: text for key, text in table.items() if key not in extra}
+  wanted = require_same(table, references, unavailable)
+  return Matched(
+    wanted,
+    [table[key] for key in wanted],
+    {**coverage(wanted, unavailable), **counts},
+  )
+
+
+def check_allowed(allow: Collection[str]) -> None:
+  """Refuses what `match` can't allow.
+
+  Raises:
+    ValueError: An unknown word, or two that contradict each other.
+  """
+  unknown = set(allow).difference(ALLOWANCES)
+  if unknown:
+    raise ValueError(
+      f'allow: {min(unknown)!r} is not one of {", ".join(ALLOWANCES)}'
+    )
+  if {'missing', 'unavailable'} <= set(allow):
+    raise ValueError(
+      "allow: 'missing' scores ids without a prediction as empty texts, "
+      "'unavailable' leaves them out: choose one"
+    )
+
+
 def require_same(
   predictions: Collection[str],
   references: Collection[str],
@@ -76,7 +165,7 @@ def require_same(
     raise ValueError(
       f'predictions do not match the {len(wanted)} annotated ids: '
       f'{"; ".join(parts)}. Predict every id once, or declare ids without a '
-      'video as unavailable.'
+      'video as unavailable, or allow what is meant.'
     )
   if not wanted:
     raise ValueError('there is nothing to score: no annotated ids.')
@@ -85,7 +174,7 @@ def require_same(
 
 def coverage(
   wanted: Collection[str], unavailable: Collection[str]
-) -> dict[str, object]:
+) -> dict[str, Any]:
   """Returns what a score says about its items."""
   return {
     'n_scored': len(wanted),

@@ -34,14 +34,29 @@ def _majority(answers: Iterable[str]) -> str:
   return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
+def _by_type(
+  pairs: Iterable[tuple[str, str, str]],
+) -> dict[str, dict[str, Any]]:
+  """Returns accuracies and counts of (type, answer, truth), by type."""
+  found: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
+  for kind, answer, truth in pairs:
+    found[kind].append((answer, truth))
+  return {
+    kind: {'accuracy': _accuracy(found[kind]), 'n': len(found[kind])}
+    for kind in sorted(found)
+  }
+
+
 def evaluate_answers(
   predictions: Mapping[str, str] | Iterable[tuple[str, str]],
   references: Mapping[str, str] | Iterable[tuple[str, str]],
   *,
+  types: Mapping[str, str] | None = None,
   train_answers: Collection[str] = (),
   split: str = 'unnamed',
   decoding: str = 'greedy',
   unavailable: Collection[str] = (),
+  allow: Collection[str] = (),
 ) -> dict[str, Any]:
   """Returns exact-match accuracy, a diagnostic one, and a baseline's.
 
@@ -52,26 +67,30 @@ def evaluate_answers(
   Args:
     predictions: One answer per question id, as a mapping or as pairs.
     references: The annotated answer per question id.
+    types: Of each question, for accuracies by type; those that have none
+      count as 'untyped'.
     train_answers: Answers whose most frequent one is the majority baseline;
       without them, it is the most frequent of the scored references, which no
       constant answer can beat.
     split: Name of what is scored, for the protocol.
     decoding: How the answers were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
+    allow: Of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
-    `accuracy`, `normalized_accuracy`, `majority` (`answer`, `accuracy`), `n`,
-    `protocol`. Accuracies are fractions.
+    `accuracy`, `normalized_accuracy`, `majority` (`answer`, `accuracy`),
+    `by_type` where there are types, `n`, `protocol`. Accuracies are fractions.
 
   Raises:
     ValueError: Ids are missing, extra or duplicate.
   """
-  predictions = ids.by_id(predictions)
   references = ids.by_id(references, 'references')
-  wanted = ids.require_same(predictions, references, unavailable)
-  truths = [references[key] for key in wanted]
-  answers = [predictions[key] for key in wanted]
+  matched = ids.match(predictions, references, unavailable, allow)
+  truths = [references[key] for key in matched.ids]
+  answers = matched.texts
   majority = _majority(train_answers or truths)
+  kinds = [(types or {}).get(key, '') or 'untyped' for key in matched.ids]
+  by_type = _by_type(zip(kinds, answers, truths, strict=True))
   return {
     'accuracy': _accuracy(zip(answers, truths, strict=True)),
     'normalized_accuracy': _accuracy(
@@ -81,11 +100,13 @@ def evaluate_answers(
       'answer': majority,
       'accuracy': _accuracy((majority, truth) for truth in truths),
     },
-    'n': len(wanted),
+    **({'by_type': by_type} if types else {}),
+    'n': len(matched.ids),
     'protocol': {
       'metric': 'exact match of the answer string, as a fraction',
+      'normalized_accuracy': 'lower case, no punctuation, no articles: second',
       'split': split,
-      **ids.coverage(wanted, unavailable),
+      **matched.coverage,
       'majority_from': 'train answers' if train_answers else 'scored answers',
       'decoding': decoding,
     },

@@ -63,13 +63,16 @@ class Run:
     except client.EndpointError as error:
       failed = client.Completion(str(error), None, '')
       return self._record(job, failed, None), error.fatal
-    parsed = parse.parse(
+    return self._record(job, completion, self.read(job, completion)), False
+
+  def read(self, job: Job, completion: client.Completion) -> parse.Parsed:
+    """Returns what a completion says, or why it is rejected."""
+    return parse.parse(
       completion.text,
       kind=job.prompt.kind,
       caption=job.caption.caption,
       finish_reason=completion.finish_reason,
     )
-    return self._record(job, completion, parsed), False
 
   def _record(
     self, job: Job, completion: client.Completion, parsed: parse.Parsed | None

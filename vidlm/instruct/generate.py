@@ -104,7 +104,7 @@ def _first_jobs(
         yield run.job(caption, kind, draw, 0)
 
 
-def _ask_all(
+def ask_all(
   run: calls.Run,
   jobs: Iterator[calls.Job],
   outcomes: dict[records.Key, summary.Outcome],
@@ -113,7 +113,19 @@ def _ask_all(
   total: int,
   concurrency: int,
 ) -> None:
-  """Works off the jobs, `concurrency` at a time; fills `outcomes`."""
+  """Works off the jobs and fills `outcomes`.
+
+  Args:
+    run: Makes, asks and reads calls.
+    jobs: In order.
+    outcomes: Of earlier calls, by key; they are not asked again.
+    log: Takes each record.
+    total: Of the jobs.
+    concurrency: Calls at a time.
+
+  Raises:
+    EndpointError: As for `generate`.
+  """
   progress = _Progress(total)
   again: collections.deque[calls.Job] = collections.deque()
   running: set[concurrent.futures.Future] = set()
@@ -254,7 +266,7 @@ def generate(
         if record.status != records.FAILED
       }
       with log:
-        _ask_all(
+        ask_all(
           run,
           _first_jobs(run, captions, kinds),
           outcomes,

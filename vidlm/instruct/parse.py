@@ -69,18 +69,18 @@ _LABEL = regex.compile(
   r'|(?<=\s)[*_]*(?P<label>question|answer))'
   r'[ \t]*\d*[ \t]*[*_]*[ \t]*[:\uFF1A][ \t]*[*_]*'
 )
-_THOUGHT = regex.compile(
+THOUGHT = regex.compile(
   r'(?is)<think(?:ing)?>.*?(?:</think(?:ing)?>|(?P<open>\Z))'
 )
-_FENCE = regex.compile(r'(?m)^\s*```\w*\s*$')
-_REFUSAL = regex.compile(
+FENCE = regex.compile(r'(?m)^\s*```\w*\s*$')
+REFUSAL = regex.compile(
   r"(?i)\bas an? (?:ai|artificial|language)\b|^(?:i'?m|i am) (?:very )?sorry\b"
   r"|^sorry\b|\bi (?:can(?:no|')t|am (?:unable|not able) to|do(?: not|n't) have"
   r') (?:help|assist|answer|create|generate|provide|comply|determine|see|view'
   r'|watch|access|enough|any|the)\b'
   r'|\bnot enough (?:information|context)\b|\bcan(?: ?not|\'t) be determined\b'
 )
-_LEAK = regex.compile(
+LEAK = regex.compile(
   r'(?i)\b(?:captions?|descriptions?|narrations?|narratives?)\b'
   r'(?=\s+(?:\w+\s+){0,2}(?:say|mention|state|describe|tell|note|indicate'
   r'|suggest|provide|give)\w*)'
@@ -101,7 +101,7 @@ _EXAMPLE_THINGS = (
   'small rocks',
   'loses control',
 )
-_TERMINAL = ('.', '!', '?', '"', "'", '\u201d', '\u2019', ')')
+TERMINAL = ('.', '!', '?', '"', "'", '\u201d', '\u2019', ')')
 
 
 def _bare(text: str) -> str:
@@ -111,7 +111,7 @@ def _bare(text: str) -> str:
 
 def _clean(text: str) -> str:
   """Drops markdown and quotes around a text and joins its lines."""
-  text = ' '.join(_FENCE.sub('', text).split())
+  text = ' '.join(FENCE.sub('', text).split())
   before = None
   while text != before:
     before = text
@@ -213,13 +213,13 @@ def _reject(pair: _Pair, kind: str, caption: str, cut: bool) -> Reject | None:
     return Reject.NO_QUESTION
   if not _bare(pair.answer):
     return Reject.NO_ANSWER
-  if _REFUSAL.search(pair.answer) or _REFUSAL.search(pair.question):
+  if REFUSAL.search(pair.answer) or REFUSAL.search(pair.question):
     return Reject.REFUSAL
-  if cut and not pair.answer.endswith(_TERMINAL):
+  if cut and not pair.answer.endswith(TERMINAL):
     return Reject.TRUNCATED
   if _bare(pair.question) == _bare(pair.answer):
     return Reject.SAME
-  if _LEAK.search(pair.question) or _LEAK.search(pair.answer):
+  if LEAK.search(pair.question) or LEAK.search(pair.answer):
     return Reject.LEAK
   if _copied(pair, kind, caption):
     return Reject.COPIED_FEWSHOT
@@ -258,9 +258,9 @@ def parse(
   cut = finish_reason == 'length'
   if finish_reason == 'content_filter':
     return Parsed(reject_reason=Reject.REFUSAL)
-  thought = _THOUGHT.search(text)
+  thought = THOUGHT.search(text)
   cut = cut or bool(thought and thought['open'] is not None)
-  text = _THOUGHT.sub('', text)
+  text = THOUGHT.sub('', text)
   if not text.strip():
     return Parsed(reject_reason=Reject.TRUNCATED if cut else Reject.EMPTY)
   continuation = _CONTINUATION.search(text, len(text) - len(text.lstrip()) + 1)
@@ -268,7 +268,7 @@ def parse(
     text = text[: continuation.start()] + '\n'
   pairs = _from_json(text) or _pairs(text, one_line=kind == 'short')
   if not pairs:
-    if _REFUSAL.search(text.strip()):
+    if REFUSAL.search(text.strip()):
       return Parsed(reject_reason=Reject.REFUSAL)
     return Parsed(reject_reason=Reject.TRUNCATED if cut else Reject.NO_QUESTION)
   first = None

@@ -68,6 +68,12 @@ def template(kind: str) -> str:
 
 
 @functools.cache
+def summary_template() -> str:
+  """Returns our prompt for `summarize`, with a slot written as '{}'."""
+  return _read('summary.txt')
+
+
+@functools.cache
 def few_shots(kind: str) -> tuple[FewShot, ...]:
   """Returns the paper's three examples of a kind."""
   _require_kind(kind)

@@ -1,0 +1,159 @@
+"""`dualenc eval` by name: what each protocol asks of a clip set, and views."""
+
+import argparse
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dualenc import cli, data, views
+from dualenc import eval as eval_lib
+from dualenc.evals import clip_sets, protocols
+from vidlm.data import clips
+
+
+class _Letters(data.ClipVocabulary):
+  """A vocabulary of letters, as small as the tower's."""
+
+  @property
+  def tokenizer(self):
+    def tokenize(texts, length):
+      rows = [[1 + ord(c) % 90 for c in text][:length] for text in texts]
+      return np.array([r + [95] * (length - len(r)) for r in rows], np.int32)
+
+    return tokenize
+
+
+def jpeg(seed):
+  rng = np.random.default_rng(seed)
+  image = PIL.Image.fromarray(rng.integers(0, 256, (4, 4, 3)).astype(np.uint8))
+  buffer = io.BytesIO()
+  image.resize((40, 40)).save(buffer, 'JPEG')
+  return buffer.getvalue()
+
+
+@pytest.fixture(scope='module')
+def towers(make_towers, random_params, batch):
+  model = make_towers()
+  params = random_params(model.init, batch.frames, batch.text)['params']
+  return eval_lib.Towers(model, params, _Letters(), 12)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """Six clips of two classes with one caption each, one annotated is gone."""
+  path = tmp_path_factory.mktemp('clips')
+  rows = [
+    clips.ClipRow(
+      clip_id=f'c{i}',
+      video=f'v{i}.mp4',
+      start=0.0,
+      end=4.0,
+      frames=tuple(jpeg(8 * i + j) for j in range(8)),
+      times=tuple(j / 2 for j in range(8)),
+      texts=(f'text {chr(97 + i)}',),
+      label='run' if i % 2 else 'jump',
+    )
+    for i in range(6)
+  ]
+  for split in ('test', 'test_1ka', 'val'):
+    clips.write_clips(iter(rows), str(path), 'toy', split)
+  table = pa.table({'clip_id': [f'c{i}' for i in range(7)]})
+  pq.write_table(table, path / 'annotated-test_1ka.parquet')
+  return str(path)
+
+
+def test_help_names_every_task():
+  parser = argparse.ArgumentParser()
+  cli._eval_flags(parser)
+  text = ' '.join(parser.format_help().split())
+  for task in protocols.PROTOCOLS:
+    assert task in text
+  with pytest.raises(ValueError, match="task 'k600': choose one of retrieval"):
+    protocols.get('k600')
+
+
+def test_retrieval_by_name(towers, folder, tmp_path):
+  kwargs = {'checkpoint': towers, 'clip_dataset': folder, 'batch_size': 4}
+  with pytest.raises(ValueError, match=r"1 of 7 annotated .* such as 'c6'"):
+    eval_lib.evaluate(**kwargs, task='msrvtt_1ka')
+  output = tmp_path / 'scores.json'
+  scores = eval_lib.evaluate(
+    **kwargs,
+    task='msrvtt_1ka',
+    allow_unavailable=True,
+    dual_softmax_scale=100.0,
+    output=str(output),
+  )
+  assert json.loads(output.read_text()) == scores
+  assert scores['t2v_dual_softmax']['num_queries'] == 6
+  protocol = scores['protocol']
+  assert protocol['split'] == 'test_1ka'
+  assert protocol['published_size'] == 1000
+  assert protocol['num_videos_annotated'] == 7
+  assert protocol['known_missing'] == ['c6']
+  assert protocol['num_frames'] == 4
+  # The plain figure is the same without the second one.
+  plain = eval_lib.evaluate(**kwargs, task='retrieval')
+  assert plain['t2v'] == scores['t2v']
+  assert 't2v_dual_softmax' not in plain
+  with pytest.raises(ValueError, match='10 captions a video ask, but 6 of 6'):
+    eval_lib.evaluate(**kwargs, task='vatex_1.5k')
+
+
+def test_classification_by_name(towers, folder, tmp_path):
+  kwargs = {'checkpoint': towers, 'clip_dataset': folder, 'batch_size': 4}
+  with pytest.raises(ValueError, match='600 classes compete, but there are 2'):
+    eval_lib.evaluate(**kwargs, task='kinetics600')
+  names = tmp_path / 'classes.txt'
+  names.write_text('jump\nrun\n' + ''.join(f'c{i}\n' for i in range(598)))
+  scores = eval_lib.evaluate(
+    **kwargs, task='kinetics600', classes=str(names), templates='plain'
+  )
+  assert scores['protocol']['num_classes'] == 600
+  assert scores['protocol']['templates'] == 'plain'
+  assert protocols.get('kinetics600').templates == 'kinetics_viclip'
+  assert scores['protocol']['split'] == 'val'
+  names.write_text('jump\n')
+  with pytest.raises(ValueError, match="1 labels are not in it, such as 'run'"):
+    clip_sets.class_names(clips.open_clips(folder, 'val'), str(names))
+
+
+def test_framewise_is_the_mean_of_single_frames(towers):
+  clip = [jpeg(i) for i in range(8)]
+  how = views.Views(framewise=True, num_frames=8)
+  [found] = towers.embed_frames([clip], 2, how)
+  single = towers.embed_frames([[f] for f in clip], 8, views.Views(1, True, 1))
+  expected = single.mean(axis=0)
+  expected /= np.linalg.norm(expected)
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  # It is blind to order, the joint tower is not.
+  [turned] = towers.embed_frames([clip[::-1]], 2, how)
+  np.testing.assert_allclose(turned, found, atol=1e-6)
+  joint = towers.embed_frames([clip, clip[::-1]], 2)
+  assert abs(joint[0] - joint[1]).max() > 1e-3
+  assert how.describe(4) == {
+    'num_frames': 8,
+    'views': 1,
+    'frames_shown': 'one at a time, unit vectors averaged',
+  }
+
+
+def test_views_are_parts_of_the_clip(towers):
+  clip = [jpeg(i) for i in range(8)]
+  [found] = towers.embed_frames([clip], 2, views.Views(2))
+  halves = towers.embed_frames([clip[:4], clip[4:]], 2)
+  expected = halves.mean(axis=0)
+  expected /= np.linalg.norm(expected)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  # A clip of fewer frames than views still has them all.
+  [short] = towers.embed_frames([clip[:2]], 2, views.Views(3))
+  assert np.linalg.norm(short) == pytest.approx(1, abs=1e-5)
+  with pytest.raises(ValueError, match='num_frames=8, but the tower was made'):
+    towers.embed_frames([clip], 2, views.Views(num_frames=8))
+  with pytest.raises(ValueError, match='views=0'):
+    views.Views(0)

@@ -1,0 +1,169 @@
+"""The paper's tables: the commands parse, the rows fit, the table is right."""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+from typing import Any
+
+import pytest
+
+import dualenc.cli
+import vidlm.cli
+from vidlm.core import launch
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / 'scripts'
+NAMES = [*(f'table_{n}' for n in (2, 3, 4, 5, 6, 11)), 'figure_5']
+
+
+def load_tables() -> Any:
+  path = SCRIPTS / 'paper_table.py'
+  spec = importlib.util.spec_from_file_location('paper_table', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def run(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
+  return subprocess.run(
+    ['bash', str(SCRIPTS / f'reproduce_{name}.sh'), *flags],
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+
+
+def commands(name: str) -> list[list[str]]:
+  done = run(name, '--dry_run', '--runs=my runs', '--data=my data')
+  assert done.returncode == 0, done.stderr
+  return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+  """Parses a command as the program would."""
+  module = {'vidlm': vidlm.cli, 'dualenc': dualenc.cli}[argv[0]]
+  [command] = [c for c in module.COMMANDS if c.name == argv[1]]
+  parser = argparse.ArgumentParser(exit_on_error=False)
+  command.add_flags(parser)
+  launch.add_flags(parser)
+  rest, bindings = launch.split_gin_flags(argv[2:])
+  args = parser.parse_args(rest)
+  args.bindings = [*args.gin_bindings, *bindings]
+  return args
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_dry_run_prints_commands_that_parse(name: str):
+  found = commands(name)
+  *steps, last = found
+  assert last[1].endswith('scripts/paper_table.py')
+  assert last[2:] == [
+    f'--table={name}',
+    f'--scores=my runs/scores/{name}',
+    '--output=my runs/tables',
+  ]
+  for argv in steps:
+    args = parse(argv)
+    for recipe in getattr(args, 'gin_file', None) or ():
+      assert (ROOT / recipe).exists(), recipe
+  assert any(argv[1] == 'train' for argv in steps)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_cell_is_scored_and_every_score_is_a_cell(name: str):
+  _, columns, rows = load_tables().TABLES[name]
+  wanted = {f'{row}.{c[0]}.json' for row in rows for c in columns.values()}
+  scored = {
+    pathlib.Path(parse(argv).output).name
+    for argv in commands(name)
+    if argv[1] == 'eval'
+  }
+  assert scored == wanted
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_models_are_trained_before_they_are_scored(name: str):
+  """But those that are named as coming from elsewhere."""
+  given = {f'my runs/{m}' for m in ('image', 'clip_l14', 'clip_b16')}
+  if name == 'table_11':
+    given |= {f'my runs/table_2/{r}_plus' for r in (
+      'videocc', 'internvid', 'both')}  # fmt: skip
+  for argv in commands(name):
+    if argv[1] == 'train':
+      [bound] = [b for b in parse(argv).bindings if 'MODEL_DIR' in b]
+      given.add(re.fullmatch(r".*'(.+)'", bound)[1])
+    elif argv[1] == 'eval':
+      assert parse(argv).checkpoint in given
+
+
+def test_table_shows_paper_ours_and_protocol(tmp_path: pathlib.Path):
+  scores = tmp_path / 'scores'
+  scores.mkdir()
+  protocol = {
+    'task': 'msrvtt_1ka',
+    'split': 'test_1ka',
+    'num_videos': 990,
+    'published_size': 1000,
+    'ties': 'mid-rank',
+  }
+  score = {
+    't2v': {'R@1': 0.4127, 'interval_95': {'R@1': [0.38, 0.45]}},
+    'protocol': protocol,
+  }
+  (scores / 'frames.msrvtt_1ka.json').write_text(json.dumps(score))
+  output = tmp_path / 'out'
+  load_tables().main(
+    ['--table=table_4', f'--scores={scores}', f'--output={output}']
+  )
+  table = json.loads((output / 'table_4.json').read_text())
+  cells = {cell['row']: cell for cell in table['cells']}
+  mine = cells['image VLM, frame by frame']
+  assert (mine['paper'], mine['ours']) == (39.5, 41.27)
+  assert mine['interval_95'] == [38.0, 45.0]
+  assert mine['protocol'] == protocol
+  assert cells['alt-text']['ours'] is None
+  text = (output / 'table_4.md').read_text()
+  assert (
+    '| 39.5 | 41.3 [38.0, 45.0] | msrvtt_1ka; split test_1ka; 990 scored'
+    in text
+  )
+  assert text.count('not run') == 5
+  page = (output / 'table_4.html').read_text()
+  assert page.count('<tr>') == 7 and '41.3 [38.0, 45.0]' in page
+
+
+def test_gains_are_those_of_the_paper():
+  tables = load_tables().TABLES
+  _, columns, rows = tables['table_2']
+  assert all(len(f) == len(columns) for _, f in rows.values())
+  gain = [
+    round(b - a, 1)
+    for a, b in zip(rows['videocc'][1], rows['videocc_plus'][1], strict=True)
+  ]
+  assert gain == [11.2, 10.1, 8.3, 26.5, 23.3, 17.9, 12.5, 10.8]
+
+
+@pytest.mark.parametrize(
+  ('name', 'flags', 'message'),
+  [
+    ('table_2', ['--run=x'], 'unknown option --run=x'),
+    ('table_4', [], '--llm_url=URL and --llm_model=NAME are missing'),
+  ],
+)
+def test_mistakes_are_one_line(name: str, flags: list[str], message: str):
+  done = run(name, *flags)
+  assert done.returncode == 2
+  assert message in done.stderr and done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_help_and_prefix(name: str):
+  done = run(name, '--help')
+  assert done.returncode == 0 and '--dry_run' in done.stdout
+  done = run(name, '--dry_run', '--launch=srun -N 2')
+  trains = [ln for ln in done.stdout.splitlines() if ' train ' in ln]
+  assert trains and all(ln.startswith('srun -N 2 ') for ln in trains)

@@ -1,0 +1,56 @@
+"""Scores a file of predictions, without any model; writes scores."""
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from absl import logging
+
+from vidlm.evals import protocols
+
+
+def evaluate_file(
+  *,
+  predictions: str,
+  task: str,
+  annotations: Sequence[str] = (),
+  clip_dataset: str | None = None,
+  split: str | None = None,
+  allow: Collection[str] = (),
+  output: str | None = None,
+) -> dict[str, Any]:
+  """Scores predictions of any model by the rules ours are scored by.
+
+  Args:
+    predictions: File of texts by id, see `prediction_files`.
+    task: Of `protocols.PROTOCOLS`.
+    annotations: Files that say what is right; by default the clip set does.
+    clip_dataset: Folder of a clip set.
+    split: By default the one the task's papers report.
+    allow: Of `ids.ALLOWANCES`.
+    output: JSON file for the scores.
+
+  Returns:
+    The scores with their protocol.
+
+  Raises:
+    FileNotFoundError: A file isn't there.
+    ValueError: For an unknown task, or ids that don't match.
+  """
+  refs = protocols.read_references(task, annotations, clip_dataset, split)
+  scores = protocols.score_file(task, predictions, refs, allow=allow)
+  scores['protocol']['predictions'] = os.path.basename(predictions)
+  return finish(scores, output)
+
+
+def finish(scores: dict[str, Any], output: str | None) -> dict[str, Any]:
+  """Logs scores, writes them as JSON if asked to, and returns them."""
+  figures = {k: v for k, v in scores.items() if isinstance(v, int | float)}
+  logging.info('%s: %s', scores['protocol']['task'], figures)
+  if output:
+    os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
+    with open(f'{output}.partial', 'w', encoding='utf-8') as file:
+      json.dump(scores, file, indent=2)
+    os.replace(f'{output}.partial', output)
+  return scores

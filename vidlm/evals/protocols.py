@@ -1,0 +1,251 @@
+"""Evaluations by name: what is scored, by which rule, on which split.
+
+`vidlm eval --task=NAME` looks here. Adding one is a line in `PROTOCOLS`.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from vidlm.evals import captioning, densevid, prediction_files, references, vqa
+
+Predictions = Iterable[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """One evaluation.
+
+  Attributes:
+    kind: What the model is asked for: 'caption' or 'question'.
+    metric: 'captions', 'densevid', 'answers' or 'wups'.
+    headline: The figure papers print.
+    help: One line.
+    dataset: As `vidlm prepare` knows it; '' for one's own.
+    split: The one papers report.
+    published_size: Items of that split as published; None where unknown.
+    ids_per_video: Whether question ids are unique within a video only.
+    max_length: Tokens of an answer at most.
+  """
+
+  kind: str
+  metric: str
+  headline: str
+  help: str
+  dataset: str = ''
+  split: str = 'test'
+  published_size: int | None = None
+  ids_per_video: bool = False
+  max_length: int = 64
+
+
+_CAPTION = {'kind': 'caption', 'metric': 'captions', 'headline': 'cider'}
+_ANSWER = {'kind': 'question', 'metric': 'answers', 'headline': 'accuracy'}
+PROTOCOLS: dict[str, Protocol] = {
+  'captions': Protocol(**_CAPTION, help='your own captions: CIDEr-D'),
+  'answers': Protocol(**_ANSWER, help='your own answers: exact match'),
+  'msrvtt_captions': Protocol(
+    **_CAPTION,
+    help='MSR-VTT, 20 references a video, whole corpus',
+    dataset='msrvtt',
+    published_size=2990,
+  ),
+  'smit_captions': Protocol(
+    **_CAPTION, help='Spoken Moments in Time, one reference a video'
+  ),
+  'activitynet_captions_segments': Protocol(
+    **_CAPTION,
+    help='ActivityNet, annotated segments, each an item (as PaLI)',
+    dataset='activitynet',
+    split='val_2',
+  ),
+  'activitynet_captions_densevid': Protocol(
+    kind='caption',
+    metric='densevid',
+    headline='cider',
+    help='ActivityNet, scored per video and averaged (as densevid_eval)',
+    dataset='activitynet',
+    split='val_2',
+  ),
+  'msrvtt_qa': Protocol(
+    **_ANSWER, help='MSRVTT-QA, exact match', dataset='msrvtt_qa'
+  ),
+  'activitynet_qa': Protocol(
+    **_ANSWER,
+    help='ActivityNet-QA, exact match, by type',
+    dataset='activitynet_qa',
+    published_size=8000,
+  ),
+  'next_oe': Protocol(
+    kind='question',
+    metric='wups',
+    headline='wups',
+    help='NExT-OE, WUPS',
+    dataset='next_oe',
+    published_size=9178,
+    ids_per_video=True,
+  ),
+}
+
+
+def get(task: str) -> Protocol:
+  """Returns the protocol of a name.
+
+  Raises:
+    ValueError: There is none; says which there are.
+  """
+  if task not in PROTOCOLS:
+    raise ValueError(f'task {task!r}: choose one of {", ".join(PROTOCOLS)}')
+  return PROTOCOLS[task]
+
+
+def read_references(
+  task: str,
+  annotations: Sequence[str] = (),
+  clip_dataset: str | None = None,
+  split: str | None = None,
+) -> references.References:
+  """Reads what is annotated, from files or else from a clip set.
+
+  Args:
+    task: Of PROTOCOLS.
+    annotations: The data set's own files, or one file of texts by id.
+    clip_dataset: Folder of a clip set.
+    split: By default the one papers report.
+
+  Raises:
+    FileNotFoundError: Something isn't there.
+    ValueError: Neither is given, or a file is of another kind.
+  """
+  protocol = get(task)
+  if not annotations:
+    if not clip_dataset:
+      raise ValueError(f'eval {task}: give --annotations=FILE or a clip set')
+    return references.from_clip_set(
+      clip_dataset,
+      split or protocol.split,
+      protocol.kind,
+      protocol.ids_per_video,
+    )
+  if protocol.dataset:
+    return references.from_dataset(
+      protocol.dataset,
+      annotations,
+      protocol.kind,
+      split,
+      protocol.split,
+      protocol.ids_per_video,
+    )
+  if len(annotations) > 1:
+    raise ValueError(f'eval {task}: takes one --annotations file')
+  return references.from_file(annotations[0], protocol.kind, split or 'unnamed')
+
+
+def score(
+  task: str,
+  predictions: Predictions,
+  refs: references.References,
+  *,
+  decoding: str = 'greedy',
+  allow: Collection[str] = (),
+) -> dict[str, Any]:
+  """Scores texts by the rule of a task.
+
+  Args:
+    task: Of PROTOCOLS.
+    predictions: Pairs of id and text.
+    refs: What is annotated.
+    decoding: How the texts were decoded, for the protocol.
+    allow: Of `ids.ALLOWANCES`.
+
+  Returns:
+    The scores with their protocol, which names the task and its headline.
+
+  Raises:
+    ValueError: Ids don't match and that isn't allowed.
+  """
+  protocol = get(task)
+  options = {'split': refs.split, 'decoding': decoding, 'allow': allow}
+  if protocol.metric == 'captions':
+    scores = captioning.evaluate_captions(predictions, refs.texts, **options)
+  elif protocol.metric == 'densevid':
+    scores = _densevid(predictions, refs, options)
+  elif protocol.metric == 'wups':
+    from vidlm.evals import wups
+
+    scores = wups.evaluate_wups(predictions, refs.texts, refs.types, **options)
+  else:
+    truths = {key: texts[0] for key, texts in refs.texts.items()}
+    scores = vqa.evaluate_answers(
+      predictions, truths, types=refs.types, **options
+    )
+  return _named(task, scores)
+
+
+def _densevid(
+  predictions: Predictions, refs: references.References, options: dict[str, Any]
+) -> dict[str, Any]:
+  from vidlm.evals import ids
+
+  # Whole segments may be missing, which the per-video rule can't see.
+  matched = ids.match(predictions, refs.texts, (), options['allow'])
+  kept = set(matched.ids)
+  truths = {key: t for key, t in refs.texts.items() if key in kept}
+  refs = dataclasses.replace(refs, texts=truths)
+  said = dict(zip(matched.ids, matched.texts, strict=True))
+  scores = densevid.evaluate_densevid(
+    refs.segments(said), refs.segments(), **{**options, 'allow': ()}
+  )
+  scores['protocol']['segments'] = matched.coverage
+  return scores
+
+
+def score_file(
+  task: str,
+  path: str,
+  refs: references.References,
+  *,
+  allow: Collection[str] = (),
+) -> dict[str, Any]:
+  """Scores a file of predictions; a submission to ActivityNet's task too.
+
+  Args:
+    task: Of PROTOCOLS.
+    path: See `prediction_files`.
+    refs: What is annotated.
+    allow: Of `ids.ALLOWANCES`.
+
+  Returns:
+    See `score`.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: It is of another kind, or ids don't match.
+  """
+  options: dict[str, Any] = {'decoding': 'predictions from a file'}
+  options['allow'] = allow
+  if not prediction_files.is_submission(path):
+    said = prediction_files.read_predictions(path)
+    return score(task, said, refs, **options)
+  submission = prediction_files.read_submission(path)
+  if get(task).metric != 'densevid':
+    return score(task, references.segment_ids(submission), refs, **options)
+  scores = densevid.evaluate_densevid(
+    submission,
+    refs.segments(),
+    split=refs.split,
+    proposals='of the submission',
+    **options,
+  )
+  return _named(task, scores)
+
+
+def _named(task: str, scores: dict[str, Any]) -> dict[str, Any]:
+  protocol = get(task)
+  scores['protocol'] = {
+    'task': task,
+    'headline': protocol.headline,
+    **scores['protocol'],
+    'published_size': protocol.published_size,
+  }
+  return scores

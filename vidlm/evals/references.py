@@ -1,0 +1,225 @@
+"""Annotations by id, as the scores want them: from clip sets, from files."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vidlm.evals import densevid, prediction_files
+
+# How segments are called: v_<id>[<start>-<end>], a second alike one with ~2.
+_SEGMENT = re.compile(r'(.+)\[([\d.e+]+)-([\d.e+]+)\](?:~\d+)?')
+
+
+@dataclasses.dataclass(frozen=True)
+class References:
+  """What is annotated.
+
+  Attributes:
+    split: Its name.
+    texts: Captions, or answers that count as right, by id.
+    types: Types of questions by id, where there are any.
+    published: The id of each example of a clip set: a question's id is the
+      one its set gives it, an example's is the clip's with a number.
+  """
+
+  split: str
+  texts: dict[str, list[str]]
+  types: dict[str, str] = dataclasses.field(default_factory=dict)
+  published: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  def segments(
+    self, texts: Mapping[str, str] | None = None
+  ) -> dict[str, list[densevid.Segment]]:
+    """The segments of each video, read off the ids.
+
+    Args:
+      texts: A text for each id, in place of the annotated ones.
+
+    Raises:
+      ValueError: If an id isn't that of a segment.
+    """
+    found: dict[str, list[densevid.Segment]] = {}
+    for key in self.texts:
+      match = _SEGMENT.fullmatch(key)
+      if not match:
+        raise ValueError(
+          f'{key!r} is no segment; they are called VIDEO[START-END]'
+        )
+      said = self.texts[key][:1] if texts is None else [texts.get(key)]
+      segments = found.setdefault(match[1], [])
+      segments += [
+        densevid.Segment(float(match[2]), float(match[3]), text)
+        for text in said
+        if text is not None
+      ]
+    return found
+
+
+def segment_ids(
+  submission: Mapping[str, Sequence[densevid.Segment]],
+) -> list[tuple[str, str]]:
+  """Returns id and sentence of each segment of a submission."""
+  pairs = []
+  for video, segments in submission.items():
+    seen: dict[str, int] = {}
+    for segment in segments:
+      key = f'{video}[{segment.start:g}-{segment.end:g}]'
+      seen[key] = seen.get(key, 0) + 1
+      again = f'~{seen[key]}' if seen[key] > 1 else ''
+      pairs.append((key + again, segment.sentence))
+  return pairs
+
+
+def _questions(
+  row: Mapping[str, Any], per_video: bool
+) -> Iterator[tuple[str, str, list, str]]:
+  """Yields example id, published id, right answers and type."""
+  clip = row['clip_id']
+  count = len(row['answers'])
+  ids = row.get('question_ids') or [''] * count
+  kinds = row.get('kinds') or [''] * count
+  more = row.get('more_answers') or [()] * count
+  for n, answer in enumerate(row['answers']):
+    example = f'{clip}#{n}' if n else clip
+    own = f'{clip}_{ids[n]}' if ids[n] and per_video else ids[n]
+    yield example, own or example, [answer, *more[n]], kinds[n]
+
+
+def build(
+  rows: Iterable[Mapping[str, Any]],
+  kind: str,
+  split: str,
+  per_video: bool = False,
+) -> References:
+  """Gathers references from rows of clips.
+
+  Args:
+    rows: With `clip_id`, and `texts`, or `answers` and, where known,
+      `question_ids`, `kinds` and `more_answers`, in the same order.
+    kind: 'caption' or 'question'.
+    split: Its name.
+    per_video: Whether the ids of questions are those within their video; then
+      a question is called VIDEO_ID.
+
+  Raises:
+    ValueError: If nothing is annotated, or an id is there twice.
+  """
+  refs = References(split, {})
+  for row in rows:
+    if kind == 'caption':
+      texts = [text for text in row['texts'] if text.strip()]
+      found = [(row['clip_id'], row['clip_id'], texts, '')] if texts else []
+    else:
+      found = list(_questions(row, per_video))
+    for example, own, texts, type_ in found:
+      if own in refs.texts:
+        raise ValueError(f'annotations: the id {own!r} is there twice')
+      refs.texts[own] = texts
+      refs.published[example] = own
+      if type_:
+        refs.types[own] = type_
+  if not refs.texts:
+    raise ValueError(f'annotations: no {kind} in the split {split!r}')
+  return refs
+
+
+def from_clip_set(
+  data_dir: str, split: str, kind: str, per_video: bool = False
+) -> References:
+  """References of a clip set, videos that could not be read included.
+
+  Args:
+    data_dir: Folder of the set.
+    split: Its split.
+    kind: 'caption' or 'question'.
+    per_video: See `build`.
+
+  Raises:
+    FileNotFoundError: There is no finished set.
+    ValueError: There is no such split, or nothing in it.
+  """
+  import pyarrow.parquet as pq
+
+  from vidlm.data import clips
+
+  # Sets made of published annotations keep what was asked for beside the clips.
+  annotated = pathlib.Path(data_dir, f'annotated-{split}.parquet')
+  reader = clips.open_clips(data_dir, split)
+  table = pq.read_table(annotated) if annotated.exists() else reader.index()
+  return build(table.to_pylist(), kind, split, per_video)
+
+
+def from_file(path: str, kind: str, split: str) -> References:
+  """References of a file with one text, or a list of them, for each id.
+
+  Args:
+    path: See `prediction_files.read_texts`.
+    kind: 'caption' or 'question'.
+    split: What to call it.
+
+  Raises:
+    FileNotFoundError: There is no such file.
+    ValueError: It is of another kind, or an id is there twice.
+  """
+  texts: dict[str, list[str]] = {}
+  for key, value in prediction_files.read_texts(path):
+    if key in texts:
+      raise ValueError(f'{path}: the id {key!r} is there twice')
+    texts[key] = [value] if isinstance(value, str) else list(value)
+  if not texts:
+    raise ValueError(f'{path}: no {kind} in it')
+  return References(split, texts, {}, {key: key for key in texts})
+
+
+def from_dataset(
+  name: str,
+  paths: Sequence[str],
+  kind: str,
+  split: str | None,
+  usual: str,
+  per_video: bool = False,
+) -> References:
+  """References of a published data set's own files.
+
+  Args:
+    name: As `vidlm prepare` knows it.
+    paths: Its files, or folders of them.
+    kind: 'caption' or 'question'.
+    split: Only this split; by default `usual` if the files have it, or the
+      only one they have.
+    usual: The split papers report.
+    per_video: See `build`.
+
+  Raises:
+    FileNotFoundError: A file isn't there.
+    ValueError: A file is of another kind, or has no such split.
+  """
+  from vidlm.data.sets import registry
+
+  by_split: dict[str, list[dict[str, Any]]] = {}
+  for row in registry.read(name, paths, {}):
+    by_split.setdefault(row.split, []).append(
+      {
+        'clip_id': row.clip_id,
+        'texts': row.texts,
+        'answers': [q.answer for q in row.questions],
+        'question_ids': [q.question_id for q in row.questions],
+        'kinds': [q.kind for q in row.questions],
+        'more_answers': [q.more_answers for q in row.questions],
+      }
+    )
+  if split is None:
+    split = usual if usual in by_split else next(iter(by_split), usual)
+    if len(by_split) > 1 and usual not in by_split:
+      raise ValueError(
+        f'{name}: the annotations have {", ".join(by_split)}, not {usual}; '
+        'choose by --split'
+      )
+  if split not in by_split:
+    raise ValueError(
+      f'{name}: no split {split!r} in the annotations, only '
+      f'{", ".join(by_split)}'
+    )
+  return build(by_split[split], kind, split, per_video)

@@ -1,0 +1,240 @@
+"""One description of a video out of captions of its frames (paper, table 4).
+
+The baseline in the manner of InternVid: an image model describes frame after
+frame, a language model makes one sentence of that. What comes out is a caption
+set like those of `vidlm caption`. Neither paper prints its prompt: the one in
+`prompts/summary.txt` is ours. Killed or failed, it goes on where it was, as
+`generate` does.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import filelock
+import regex
+
+from vidlm.data import captions as captions_lib
+from vidlm.instruct import calls, client, generate, parse, prompts, records
+from vidlm.instruct import summary as summary_lib
+
+KIND = 'summary'
+# Speaks of what it was told, not of the video; a picture frame is no such case.
+_FRAMES = regex.compile(
+  r'(?i)\bframes\b|\b(?:first|second|third|next|last|final|each|every) frame\b'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SummaryRun(calls.Run):
+  """Calls that ask for a description in place of a question and answer."""
+
+  def job(
+    self, caption: records.Caption, kind: str, draw: int, attempt: int
+  ) -> calls.Job:
+    """Returns a call with its prompt built."""
+    # The sampler's seed is the same in every call: a line more is another try.
+    text = prompts.summary_template().replace('{}', caption.caption)
+    text += '\n' * attempt
+    sha = hashlib.sha256(text.encode()).hexdigest()
+    return calls.Job(
+      caption, prompts.Prompt(kind, text, (), sha), draw, attempt
+    )
+
+  def read(self, job: calls.Job, completion: client.Completion) -> parse.Parsed:
+    """Returns the description, or why the completion is none."""
+    return parse_summary(completion.text, completion.finish_reason)
+
+
+def numbered(texts: Sequence[str]) -> str:
+  """Returns the captions of a video's frames as numbered lines."""
+  lines = [' '.join(text.split()) for text in texts]
+  return '\n'.join(f'({i}) {line}' for i, line in enumerate(lines, 1))
+
+
+def summarize(
+  *,
+  captions: str,
+  output: str | os.PathLike[str],
+  completer: client.Completer,
+  retries: int = 1,
+  concurrency: int = 8,
+  seed: int = 0,
+  limit: int | None = None,
+) -> dict[str, Any]:
+  """Makes one caption of each clip's captions.
+
+  Args:
+    captions: Folder of a finished caption set, such as `vidlm caption
+      --framewise` writes: each clip with the captions of its frames.
+    output: Folder of the new set; finished calls in it are not repeated.
+    completer: Who answers.
+    retries: Further calls where a completion was rejected.
+    concurrency: Calls at a time.
+    seed: Kept in the records.
+    limit: Only so many clips.
+
+  Returns:
+    Counts of clips, ok, failed and why.
+
+  Raises:
+    FileNotFoundError: The set isn't finished.
+    ValueError: Nothing to summarize, or another run is writing there.
+    EndpointError: The endpoint refused for good, or 20 calls failed in a row.
+  """
+  source = captions_lib.read_manifest(captions)
+  clips = captions_lib.read_captions(captions).to_pylist()[:limit]
+  told = {
+    row['clip_id']: records.Caption(row['clip_id'], numbered(row['captions']))
+    for row in clips
+    if row['status'] == captions_lib.OK
+  }
+  if not told:
+    raise ValueError(f'{captions}: no clip in it has a caption')
+  run = SummaryRun(completer, seed, 1, retries)
+  folder = pathlib.Path(output)
+  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    with filelock.FileLock(folder / '.lock', timeout=0):
+      outcomes = _answers(run, list(told.values()), folder, concurrency)
+      rows = [_row(run, clip, told, outcomes) for clip in clips]
+      _write(folder, rows, _config(run, source, limit), source)
+  except filelock.Timeout as error:
+    raise ValueError(
+      f'{folder}: another `vidlm instruct` is writing there'
+    ) from error
+  failed = [row.error for row in rows if row.status != captions_lib.OK]
+  return {
+    'clips': len(rows),
+    'ok': len(rows) - len(failed),
+    'failed': len(failed),
+    'reasons': {reason: failed.count(reason) for reason in sorted(set(failed))},
+    'llm': completer.model,
+    'endpoint': client.endpoint_name(completer),
+  }
+
+
+def _answers(
+  run: SummaryRun,
+  told: Sequence[records.Caption],
+  folder: pathlib.Path,
+  concurrency: int,
+) -> dict[records.Key, summary_lib.Outcome]:
+  log = records.RecordLog(folder / 'records.jsonl')
+  outcomes = {
+    record.key: summary_lib.Outcome.of(record)
+    for record in log.read()
+    if record.status != records.FAILED
+  }
+  jobs = (run.job(caption, KIND, 0, 0) for caption in told)
+  with log:
+    generate.ask_all(
+      run, jobs, outcomes, log, total=len(told), concurrency=concurrency
+    )
+  return outcomes
+
+
+def _row(
+  run: SummaryRun,
+  clip: dict[str, Any],
+  told: dict[str, records.Caption],
+  outcomes: dict[records.Key, summary_lib.Outcome],
+) -> captions_lib.CaptionRow:
+  where = {name: clip[name] for name in ('clip_id', 'video', 'start', 'end')}
+  caption = told.get(clip['clip_id'])
+  error = clip['error'] or 'its captions have failed'
+  for attempt in range(run.retries + 1 if caption else 0):
+    outcome = outcomes.get(run.key(run.job(caption, KIND, 0, attempt)))
+    if outcome is None:
+      error = 'not answered: run again'
+      break
+    if outcome.status == records.ACCEPTED:
+      return captions_lib.CaptionRow(
+        **where,
+        captions=[outcome.answer],
+        # The endpoint tells no probabilities, nor tokens of the text alone.
+        logprobs=[0.0],
+        lengths=[len(outcome.answer.split())],
+      )
+    error = f'rejected: {outcome.reason}'
+  return captions_lib.CaptionRow(
+    **where, status=captions_lib.FAILED, error=error
+  )
+
+
+def _config(
+  run: SummaryRun, source: dict[str, Any], limit: int | None
+) -> dict[str, Any]:
+  return {
+    'kind': KIND,
+    'llm': run.completer.model,
+    'endpoint': client.endpoint_name(run.completer),
+    'template': prompts.summary_template(),
+    'retries': run.retries,
+    'num_samples': 1,
+    'limit': limit,
+    'captions': source['config_hash'],
+  }
+
+
+def _write(
+  folder: pathlib.Path,
+  rows: Sequence[captions_lib.CaptionRow],
+  config: dict[str, Any],
+  source: dict[str, Any],
+) -> None:
+  path = folder / captions_lib.file_name(0, 1)
+  files = json.dumps([entry['sha256'] for entry in source['files']])
+  info = captions_lib.FileInfo(
+    config_hash=captions_lib.config_hash(config),
+    config=config,
+    input_digest=hashlib.sha256(files.encode()).hexdigest(),
+    model=f'summary-{config["llm"]}',
+  )
+  (folder / captions_lib.MANIFEST).unlink(missing_ok=True)
+  captions_lib.write_file(path, rows, info)
+  captions_lib.write_bytes(
+    folder / captions_lib.MANIFEST,
+    captions_lib.manifest_bytes(config, [captions_lib.describe_file(path)]),
+  )
+
+
+def parse_summary(text: str, finish_reason: str | None = None) -> parse.Parsed:
+  """Reads a description of a video, the first paragraph of a completion.
+
+  Args:
+    text: The completion as it came.
+    finish_reason: 'length' if the limit of tokens ended it.
+
+  Returns:
+    The description as the answer, or the reason why there is none.
+  """
+  if finish_reason == 'content_filter':
+    return parse.Parsed(reject_reason=parse.Reject.REFUSAL)
+  text = parse.FENCE.sub('', parse.THOUGHT.sub('', text)).strip()
+  first, *rest = regex.split(r'\n\s*\n', text) if text else ['']
+  # 'Here is the description:' and a blank line come before some.
+  if first.rstrip().endswith(':') and rest:
+    first = rest[0]
+  first = regex.sub(
+    r'(?i)^[*_# ]*(?:video|summary|description|caption)[*_ ]*:[*_ ]*', '', first
+  )
+  summary = ' '.join(first.split()).strip('"\u201c\u201d* ')
+  if not summary:
+    cut = finish_reason == 'length'
+    return parse.Parsed(
+      reject_reason=parse.Reject.TRUNCATED if cut else parse.Reject.EMPTY
+    )
+  if parse.REFUSAL.search(summary):
+    return parse.Parsed(reject_reason=parse.Reject.REFUSAL)
+  if (
+    finish_reason == 'length' and not rest and summary[-1] not in parse.TERMINAL
+  ):
+    return parse.Parsed(answer=summary, reject_reason=parse.Reject.TRUNCATED)
+  if parse.LEAK.search(summary) or _FRAMES.search(summary):
+    return parse.Parsed(answer=summary, reject_reason=parse.Reject.LEAK)
+  return parse.Parsed(answer=summary)
