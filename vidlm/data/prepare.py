@@ -117,6 +117,7 @@ def prepare_clips(
   workers: int | None = None,
   limits: workers_lib.WorkerLimits = workers_lib.WorkerLimits(),
   overwrite: bool = False,
+  **further: Any,
 ) -> Summary:
   """Decodes clips and writes them as a clip set.
 
@@ -138,6 +139,7 @@ def prepare_clips(
     workers: Decoding processes; by default one a CPU, 0 for none.
     limits: Of each process.
     overwrite: Discard what `output` holds of another preparation.
+    **further: More fields of `workers.DecodeTask`, such as `frame_rate`.
 
   Returns:
     The counts, also in summary.json.
@@ -152,6 +154,7 @@ def prepare_clips(
     max_frames=max_frames,
     size=size,
     quality=quality,
+    **further,
   )
   plan = staging.make_plan(
     entries, num_shards, clips_per_shard, {**task, 'name': name}
@@ -241,9 +244,14 @@ def _clear(folder: pathlib.Path) -> None:
     'summary.json',
     'errors.jsonl',
     'prepare.json',
+    'renamed.jsonl',
   ):
     (folder / name).unlink(missing_ok=True)
-  for pattern in ('*.array_record-?????-of-?????', 'index-*.parquet'):
+  for pattern in (
+    '*.array_record-?????-of-?????',
+    'index-*.parquet',
+    'annotated-*.parquet',
+  ):
     for path in folder.glob(pattern):
       path.unlink()
   shutil.rmtree(folder / '.staging', ignore_errors=True)

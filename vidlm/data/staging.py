@@ -82,11 +82,14 @@ def make_plan(
   if clips_per_shard < 1 or (num_shards is not None and num_shards < 1):
     raise ValueError('num_shards and clips_per_shard must be positive')
   splits: dict[str, list[Entry]] = {}
-  ids: set[str] = set()
+  ids: set[tuple[str, str]] = set()
   for entry in entries:
-    if entry.clip_id in ids:
-      raise ValueError(f'clip id {entry.clip_id!r} is used twice')
-    ids.add(entry.clip_id)
+    key = (entry.split, entry.clip_id)
+    if key in ids:
+      raise ValueError(
+        f'clip id {entry.clip_id!r} is used twice in {entry.split}'
+      )
+    ids.add(key)
     splits.setdefault(entry.split, []).append(entry)
   shards: list[Shard] = []
   for split, members in splits.items():
@@ -107,7 +110,10 @@ def make_plan(
 
 def _described(entry: Entry) -> dict[str, Any]:
   # The folder may move between an interruption and its continuation.
-  return {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+  fields = {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+  if not entry.packed:
+    del fields['packed']  # sets made before there was such a field
+  return fields
 
 
 def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
