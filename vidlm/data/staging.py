@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.data import clip_lists, clip_schema, clip_writer, workers
+from vidlm.data import clip_lists, clip_schema, clip_writer, packed, workers
 
 Entry = clip_lists.Entry
 # Raised when other bytes come out of the same input.
@@ -172,21 +172,38 @@ def _decoded(
   entries: Iterator[Entry], pool: workers.DecodePool, task: Mapping[str, Any]
 ) -> Iterator[tuple[Entry, workers.DecodeResult]]:
   ahead, entries = itertools.tee(entries)
-  # An entry without a path failed before; it keeps its place in the order.
-  tasks = (
-    workers.DecodeTask(entry.path, entry.start, entry.end, **task)
-    for entry in ahead
-    if entry.path
-  )
-  results = pool.map(tasks)
-  for entry in entries:
-    if entry.path:
-      yield entry, next(results)
-    else:
-      yield (
-        entry,
-        workers.DecodeResult(entry.reason or 'not_found', entry.message),
-      )
+  with packed.Unpacker() as unpacker:
+    # An entry without a path failed before; it keeps its place in the order.
+    local = unpacker.local_files(e for e in ahead if e.path)
+    files, local = itertools.tee(local)
+    tasks = (
+      workers.DecodeTask(file.path, entry.start, entry.end, **task)
+      for entry, file in local
+    )
+    results = pool.map(tasks)
+    for entry in entries:
+      if entry.path:
+        result = next(results)
+        _, file = next(files)
+        yield entry, _unpacked(entry, file, result)
+      else:
+        yield (
+          entry,
+          workers.DecodeResult(entry.reason or 'not_found', entry.message),
+        )
+
+
+def _unpacked(
+  entry: Entry, file: packed.LocalFile, result: workers.DecodeResult
+) -> workers.DecodeResult:
+  """The result, with the name of a packed video, not of its copy."""
+  file.delete()
+  if file.error:
+    return workers.DecodeResult('corrupt', file.error)
+  if file.is_copy and not result.ok:
+    message = result.message.replace(file.path, f'{entry.path}/{entry.video}')
+    return dataclasses.replace(result, message=message)
+  return result
 
 
 def _reported(

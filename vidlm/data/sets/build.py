@@ -90,7 +90,9 @@ def collect(
   Returns:
     Clips, what is known of each, and the files found under another name.
   """
-  found: Iterable[rows.Row] = registry.read(name, annotations, flags or {})
+  found: Iterable[rows.Row] = registry.read(
+    name, annotations, flags or {}, videos
+  )
   if ids is not None:
     found = _only(list(found), ids)
   if split is not None:

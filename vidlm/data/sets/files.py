@@ -12,6 +12,22 @@ _MAX_CELL = 1 << 24
 SUFFIXES = ('.json', '.jsonl', '.csv', '.tsv', '.txt', '.parquet')
 
 
+def below(folder: str, suffixes: Sequence[str]) -> list[str]:
+  """Files with a suffix anywhere below a folder, sorted.
+
+  Raises:
+    FileNotFoundError: If there is no such folder, or none in it.
+  """
+  found = [
+    str(path)
+    for path in sorted(pathlib.Path(folder).rglob('*'))
+    if path.name.lower().endswith(tuple(suffixes)) and path.is_file()
+  ]
+  if not found:
+    raise FileNotFoundError(f'{folder}: no {" or ".join(suffixes)} below it')
+  return found
+
+
 def expand(paths: Sequence[str]) -> list[str]:
   """Annotation files; a folder stands for those in it, sorted.
 

@@ -6,14 +6,17 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-from vidlm.data import clip_lists, stills, video
+from absl import logging
+
+from vidlm.data import clip_lists, packed, stills, video
 from vidlm.data.sets import rows
 
 Entry = clip_lists.Entry
+_KINDS = (*video.SUFFIXES, *stills.SUFFIXES)
 
 
 class VideoFolder:
-  """The videos, images and folders of frames below a folder.
+  """The videos, images and folders of frames below a folder, also packed ones.
 
   It is walked once; hidden files and links that lead out of it are left out.
   """
@@ -30,12 +33,17 @@ class VideoFolder:
     self._by_path: dict[str, str] = {}
     self._by_name: dict[str, str] = {}
     self._loose: dict[str, list[str]] = {}
+    self._packed: dict[str, tuple[str, str]] = {}
+    self.damaged: list[str] = []
     for name in _list(root):
-      self._add(name)
+      if name.lower().endswith(packed.SUFFIXES):
+        self._add_members(name)
+      else:
+        self._add(name)
     if not self._by_path:
       raise ValueError(
         f'{root}: no video in this folder (looked for '
-        f'{" ".join(video.SUFFIXES)}, images and folders of frames)'
+        f'{" ".join(video.SUFFIXES)}, images, frames, .tar, .parquet)'
       )
 
   def _add(self, name: str) -> None:
@@ -44,6 +52,32 @@ class VideoFolder:
       self._by_path.setdefault(key, name)
       self._by_name.setdefault(key.rpartition('/')[2], name)
     self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
+
+  def _add_members(self, name: str) -> None:
+    path = clip_lists.resolve(self.root, name)
+    if path is None:
+      return
+    try:
+      for member in packed.members(path):
+        number = member.packed.partition(':')[2]
+        if member.packed.startswith('tar:'):
+          inner = member.name
+          if not inner.lower().endswith(_KINDS):
+            continue
+        else:
+          inner = f'#{number}'
+        place = f'{name}/{inner}'
+        self._packed[place] = (path, member.packed)
+        self._by_path.setdefault(f'{name.rpartition("/")[2]}/{inner}', place)
+        self._add(place)
+        if member.packed.startswith('row:') and member.name:
+          bare = _without_suffix(member.name)
+          self._by_path.setdefault(bare, place)
+          self._by_name.setdefault(bare.rpartition('/')[2], place)
+    except packed.DamagedError as error:
+      # Rows before the damage are there; those after it are not found.
+      self.damaged.append(str(error))
+      logging.warning('%s', error)
 
   def find(self, row: rows.Row) -> tuple[Entry, bool]:
     """Looks for a row's video.
@@ -56,6 +90,11 @@ class VideoFolder:
       The entry, with a reason where there is no file, and whether the file
       was found under a changed name.
     """
+    if row.reason:
+      failed = dataclasses.replace(
+        entry(row), reason=row.reason, message=row.message
+      )
+      return failed, False
     for name in row.names:
       if _leads_out(name.name):
         return self._failed(row, 'outside_folder', 'leads out of'), False
@@ -77,11 +116,18 @@ class VideoFolder:
   def _found(
     self, row: rows.Row, name: rows.VideoName, file: str
   ) -> Entry | None:
-    path = clip_lists.resolve(self.root, file)
-    if path is None:
+    path, where = self._packed.get(file, ('', ''))
+    if not where:
+      path = clip_lists.resolve(self.root, file) or ''
+    if not path:
       return None
     return dataclasses.replace(
-      entry(row), video=file, path=path, start=name.start, end=name.end
+      entry(row),
+      video=file,
+      path=path,
+      start=name.start,
+      end=name.end,
+      packed=where,
     )
 
   def _failed(self, row: rows.Row, reason: str, why: str) -> Entry:
@@ -118,7 +164,7 @@ def _list(root: str) -> Iterator[str]:
     place = pathlib.Path(folder).relative_to(top).as_posix()
     prefix = '' if place == '.' else f'{place}/'
     for name in sorted(n for n in names if not n.startswith('.')):
-      if name.lower().endswith(video.SUFFIXES):
+      if name.lower().endswith((*video.SUFFIXES, *packed.SUFFIXES)):
         yield prefix + name
       elif name.lower().endswith(stills.SUFFIXES):
         images.append(prefix + name)
@@ -130,7 +176,7 @@ def _list(root: str) -> Iterator[str]:
 
 def _without_suffix(name: str) -> str:
   """Ids hold dots: only what is a suffix of videos or images is cut."""
-  for suffix in (*video.SUFFIXES, *stills.SUFFIXES):
+  for suffix in _KINDS:
     if name.lower().endswith(suffix):
       return name[: -len(suffix)]
   return name

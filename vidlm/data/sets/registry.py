@@ -47,6 +47,35 @@ SETS: Mapping[str, SetReader] = {
     'vidln', '*.jsonl of OVIS, UVO, Oops, Kinetics: a clip a video'
   ),
   'oops_qa': SetReader('vidln', 'qa_text_output.json', 'read_questions'),
+  'vatex': SetReader(
+    'vatex', 'vatex_*.json; the 1.5K test: validation, --ids, --split=test'
+  ),
+  'kinetics400': SetReader('kinetics', 'train.csv, val.csv ...'),
+  'kinetics600': SetReader('kinetics', 'train.csv, val.csv ...'),
+  'kinetics700': SetReader('kinetics', 'train.csv, validate.csv ...'),
+  'smit': SetReader('smit', 'a table of your own: video, caption[, split]'),
+  'videocc': SetReader('web_clips', 'video_cc_public.csv', 'read_videocc'),
+  'internvid': SetReader(
+    'web_clips', 'InternVid-10M-FLT, .jsonl or .parquet', 'read_internvid'
+  ),
+  'llava': SetReader(
+    'conversations', 'llava_instruct_150k.json; --videos: images', 'read_llava'
+  ),
+  'video_chatgpt': SetReader(
+    'conversations', 'VideoInstruct100K.json', 'read_video_chatgpt'
+  ),
+  'webdataset': SetReader(
+    'packs',
+    'nothing: --videos=DIR with tars of .mp4, .txt, .json',
+    'read_tars',
+    needs_annotations=False,
+  ),
+  'parquet': SetReader(
+    'packs',
+    'nothing: --videos=DIR with Parquet files that hold videos',
+    'read_parquet',
+    needs_annotations=False,
+  ),
 }
 
 # Flag -> help; those of one set only say whose they are.
@@ -57,7 +86,10 @@ FLAGS: Mapping[str, str] = {
 
 
 def read(
-  name: str, annotations: Sequence[str], flags: Mapping[str, Any]
+  name: str,
+  annotations: Sequence[str],
+  flags: Mapping[str, Any],
+  videos: str = '',
 ) -> Iterator[Any]:
   """Rows of a set.
 
@@ -65,6 +97,7 @@ def read(
     name: One of SETS.
     annotations: Files or folders of them.
     flags: Those that were given.
+    videos: Folder of videos, for sets that bring their texts along.
 
   Raises:
     ValueError: For an unknown set, a flag it has no use for, or a missing
@@ -83,7 +116,10 @@ def read(
       )
   if not annotations and chosen.needs_annotations:
     raise ValueError(f'prepare {name}: give --annotations ({chosen.help})')
-  module = importlib.import_module(f'vidlm.data.sets.{chosen.module}')
-  yield from getattr(module, chosen.function)(
-    files.expand(annotations), **flags
+  paths = (
+    files.expand(annotations)
+    if annotations
+    else files.below(videos, ('.tar', '.parquet'))
   )
+  module = importlib.import_module(f'vidlm.data.sets.{chosen.module}')
+  yield from getattr(module, chosen.function)(paths, **flags)

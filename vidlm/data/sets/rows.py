@@ -58,6 +58,8 @@ class Row:
     split: 'train', 'val', 'test' ...
     source: What the video is called where it comes from (a YouTube id), for
       finding it in other sets; '' where nobody knows.
+    reason: Why there can't be a video, one of `video.REASONS`; mostly ''.
+    message: The same in one line.
   """
 
   clip_id: str
@@ -67,6 +69,8 @@ class Row:
   label: str = ''
   split: str = 'train'
   source: str = ''
+  reason: str = ''
+  message: str = ''
 
 
 def cut_from_youtube(
