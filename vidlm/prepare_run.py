@@ -30,6 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     'source',
+    nargs='?',
     metavar='SOURCE',
     choices=['folder', 'miniature', *registry.SETS],
     help='folder: your videos and a captions file; miniature: a drawn world; '
@@ -82,6 +83,15 @@ def _set_flags(group: argparse._ArgumentGroup) -> None:
   group.add_argument(
     '--min_seconds', type=float, help='shorter clips are left out'
   )
+  group.add_argument(
+    '--check_overlap',
+    action='append',
+    default=[],
+    metavar='DIR[:SPLIT]',
+    help='also report the training clips of --output that are in this '
+    'evaluation set, by source or by near-identical frames; without SOURCE '
+    'nothing else is done',
+  )
   for flag, text in registry.FLAGS.items():
     group.add_argument(f'--{flag}', metavar='FILE', help=text)
 
@@ -103,6 +113,19 @@ def run(args: argparse.Namespace) -> None:
     ValueError: For flags that don't go together.
   """
   commands.parse_gin(args, required=False)
+  if args.source is not None:
+    _prepare(args)
+  elif not args.check_overlap:
+    raise ValueError(
+      'prepare: say what: folder, miniature or a data set (see --help)'
+    )
+  if args.check_overlap:
+    from vidlm.data import overlap
+
+    print(overlap.check(args.output, args.check_overlap))
+
+
+def _prepare(args: argparse.Namespace) -> None:
   if args.source == 'miniature':
     from vidlm.miniature import prepare as miniature
 

@@ -245,6 +245,7 @@ def _clear(folder: pathlib.Path) -> None:
     'errors.jsonl',
     'prepare.json',
     'renamed.jsonl',
+    'overlap.jsonl',
   ):
     (folder / name).unlink(missing_ok=True)
   for pattern in (
