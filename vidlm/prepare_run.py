@@ -66,6 +66,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--size', type=int, help='shorter side in pixels')
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--num_shards', type=int)
+  parser.add_argument(
+    '--beam_pipeline_options',
+    metavar='OPTIONS',
+    help='decode on Apache Beam, as in "runner=FlinkRunner,parallelism=64"; '
+    'without a runner, or with "", in this process',
+  )
   parser.add_argument('--overwrite', action='store_true')
   parser.add_argument('--seed', type=int, default=0, help='miniature only')
   _set_flags(parser.add_argument_group('data sets'))
@@ -103,6 +109,7 @@ _PREPARE_OPTIONS = (
   'size',
   'workers',
   'num_shards',
+  'beam_pipeline_options',
 )
 
 

@@ -58,7 +58,12 @@ def run(
       launch.use_compilation_cache()
       launch.start_processes(args)
     return command.run(args) or 0
-  except (ValueError, FileNotFoundError, FileExistsError) as error:
+  except (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    ImportError,
+  ) as error:
     if os.environ.get('VIDLM_TRACEBACK'):
       raise
     raise launch.fail(error) from None

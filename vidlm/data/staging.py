@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -150,9 +151,7 @@ def decode_shards(
   """
   folder = plan.folder(output)
   folder.mkdir(parents=True, exist_ok=True)
-  missing = [
-    shard for shard in plan.shards if not _report(folder, shard).exists()
-  ]
+  missing = missing_shards(plan, folder)
   todo = Plan(missing, plan.config).total
   if len(missing) < len(plan.shards):
     logging.info(
@@ -166,6 +165,29 @@ def decode_shards(
   results = iter(_reported(_decoded(entries, pool, task), todo, str(output)))
   for shard in missing:
     _write_shard(folder, shard, itertools.islice(results, len(shard.entries)))
+
+
+def missing_shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:
+  """Shards that are not finished in the plan's folder."""
+  return [s for s in plan.shards if not _report(folder, s).exists()]
+
+
+def write_shard(
+  folder: pathlib.Path,
+  shard: Shard,
+  pool: workers.DecodePool,
+  task: Mapping[str, Any],
+) -> None:
+  """Decodes one shard, unless it is there; may run twice at once.
+
+  Args:
+    folder: `plan.folder(output)`.
+    shard: What to decode.
+    pool: To decode with.
+    task: Further fields of `workers.DecodeTask`.
+  """
+  if not _report(folder, shard).exists():
+    _write_shard(folder, shard, _decoded(iter(shard.entries), pool, task))
 
 
 def _decoded(
@@ -238,7 +260,8 @@ def _write_shard(
 ) -> None:
   """Writes a shard; it counts as done when its report has its name."""
   index, failures = [], []
-  temporary = folder / f'{shard.name}.incomplete'
+  # Beam may run a shard on two machines at once.
+  temporary = folder / f'{shard.name}.{secrets.token_hex(4)}.incomplete'
   with clip_writer.ShardWriter(temporary) as writer:
     for entry, result in results:
       if result.ok:
@@ -290,7 +313,7 @@ def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
   """Writes a JSON file that is there whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.incomplete')
+  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.incomplete')
   temporary.write_text(
     json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
   )
