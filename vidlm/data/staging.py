@@ -282,6 +282,15 @@ def _write_shard(
   write_json(_report(folder, shard), {'index': index, 'failures': failures})
 
 
+def decoded_rows(
+  shard: Shard, pool: workers.DecodePool, task: Mapping[str, Any] | None = None
+) -> Iterator[clip_schema.ClipRow]:
+  """The clips of a shard that decode, without writing any."""
+  for entry, result in _decoded(iter(shard.entries), pool, task or {}):
+    if result.ok:
+      yield _row(entry, result)
+
+
 def _row(entry: Entry, result: workers.DecodeResult) -> clip_schema.ClipRow:
   return clip_schema.ClipRow(
     clip_id=entry.clip_id,
