@@ -261,7 +261,8 @@ def _write_shard(
   """Writes a shard; it counts as done when its report has its name."""
   index, failures = [], []
   # Beam may run a shard on two machines at once.
-  temporary = folder / f'{shard.name}.{secrets.token_hex(4)}.incomplete'
+  token = f'.{secrets.token_hex(4)}'
+  temporary = folder / f'{shard.name}{token}.incomplete'
   with clip_writer.ShardWriter(temporary) as writer:
     for entry, result in results:
       if result.ok:
@@ -279,7 +280,8 @@ def _write_shard(
           }
         )
   clip_writer.replace(str(temporary), str(shard_path(folder, shard)))
-  write_json(_report(folder, shard), {'index': index, 'failures': failures})
+  report = {'index': index, 'failures': failures}
+  write_json(_report(folder, shard), report, token)
 
 
 def decoded_rows(
@@ -320,9 +322,15 @@ def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
   return json.loads(_report(folder, shard).read_text(encoding='utf-8'))
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes a JSON file that is there whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.incomplete')
+def write_json(path: pathlib.Path, content: Any, token: str = '') -> None:
+  """Writes a JSON file that is there whole or not at all.
+
+  Args:
+    path: Of the file.
+    content: For JSON.
+    token: In the temporary name, where two may write the file at once.
+  """
+  temporary = path.with_name(f'.{path.name}{token}.incomplete')
   temporary.write_text(
     json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
   )
