@@ -9,20 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vidlm import eval_run
-from vidlm.core import commands, launch
-
-COLUMNS = (
-  'id',
-  'video',
-  'caption',
-  'start',
-  'end',
-  'question',
-  'answer',
-  'label',
-  'split',
-)
+from vidlm import eval_run, prepare_run
+from vidlm.core import commands
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,86 +24,6 @@ def main(argv: Sequence[str] | None = None) -> None:
       argv,
     )
   )
-
-
-def _prepare_flags(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    'source',
-    choices=['folder', 'miniature'],
-    help='folder: your videos and a captions file; miniature: a drawn world',
-  )
-  parser.add_argument('--videos', metavar='DIR', help='folder of videos')
-  parser.add_argument(
-    '--annotations',
-    metavar='FILE',
-    help='captions: .jsonl, .csv, .tsv or .parquet',
-  )
-  parser.add_argument('--output', required=True, metavar='DIR')
-  for column in COLUMNS:
-    parser.add_argument(f'--{column}_column', metavar='NAME')
-  parser.add_argument(
-    '--clips',
-    metavar='HOW',
-    help='without annotations: whole, fixed:4s or scenes',
-  )
-  parser.add_argument(
-    '--val_fraction', type=float, help='share of the videos kept for validation'
-  )
-  parser.add_argument('--fps', type=float, help='frames a second (2)')
-  parser.add_argument(
-    '--min_frames',
-    type=int,
-    help='a clip too short for so many is sampled denser',
-  )
-  parser.add_argument('--max_frames', type=int, help='frames kept of a clip')
-  parser.add_argument(
-    '--size', type=int, help='shorter side in pixels (256); 0 keeps it'
-  )
-  parser.add_argument('--workers', type=int, help='decoding processes')
-  parser.add_argument('--num_shards', type=int)
-  parser.add_argument('--overwrite', action='store_true')
-  parser.add_argument('--seed', type=int, default=0, help='miniature only')
-
-
-def _prepare(args: argparse.Namespace) -> int | None:
-  commands.parse_gin(args, required=False)
-  if args.source == 'miniature':
-    from vidlm.miniature import prepare as miniature
-
-    launch.bound(miniature.prepare_miniature)(
-      args.output, seed=args.seed, **commands.given(args, 'workers')
-    )
-    return None
-  from vidlm.data import prepare
-
-  if not args.videos:
-    raise ValueError('prepare folder: give --videos=DIR')
-  columns = {
-    column: getattr(args, f'{column}_column')
-    for column in COLUMNS
-    if getattr(args, f'{column}_column') is not None
-  }
-  print(
-    launch.bound(prepare.prepare_folder)(
-      videos=args.videos,
-      output=args.output,
-      columns=columns,
-      overwrite=args.overwrite,
-      **commands.given(
-        args,
-        'annotations',
-        'clips',
-        'fps',
-        'min_frames',
-        'max_frames',
-        'size',
-        'workers',
-        'num_shards',
-        'val_fraction',
-      ),
-    )
-  )
-  return None
 
 
 def _instruct_flags(parser: argparse.ArgumentParser) -> None:
@@ -267,8 +175,8 @@ COMMANDS = (
   commands.Command(
     'prepare',
     'videos and annotations -> clip sets',
-    _prepare_flags,
-    _prepare,
+    prepare_run.add_flags,
+    prepare_run.run,
     uses_jax=False,
   ),
   commands.Command(

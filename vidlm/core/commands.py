@@ -23,6 +23,7 @@ _MISTAKES = (
   IsADirectoryError,
   NotADirectoryError,
   PermissionError,
+  ImportError,
 )
 
 

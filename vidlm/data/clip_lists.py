@@ -29,6 +29,8 @@ class Entry:
     split: 'train', 'test' ...
     reason: Why the clip can't be had, one of `video.REASONS`.
     message: The same in one line.
+    packed: Where in the file at `path` the video is, if that is a tar or
+      Parquet file; see `packed`.
   """
 
   clip_id: str
@@ -43,6 +45,7 @@ class Entry:
   split: str = 'train'
   reason: str = ''
   message: str = ''
+  packed: str = ''
 
 
 def list_videos(videos: str) -> list[str]:

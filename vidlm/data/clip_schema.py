@@ -73,6 +73,17 @@ def features() -> Any:
   )
 
 
+def example(row: ClipRow) -> dict[str, Any]:
+  """A clip as TFDS takes it."""
+  # Not dataclasses.asdict, which would copy the frames.
+  fields = {
+    field.name: getattr(row, field.name) for field in dataclasses.fields(row)
+  }
+  for name in ('frames', 'times', 'texts', 'questions', 'answers'):
+    fields[name] = list(fields[name])
+  return fields
+
+
 def index_row(row: ClipRow) -> dict[str, Any]:
   """What of a clip goes into the index: everything but frames and times."""
   return {

@@ -42,12 +42,7 @@ class ShardWriter:
       sync(self._path)
 
   def write(self, row: ClipRow) -> None:
-    # Not dataclasses.asdict, which would copy the frames.
-    example = {
-      field.name: getattr(row, field.name) for field in dataclasses.fields(row)
-    }
-    for name in ('frames', 'times', 'texts', 'questions', 'answers'):
-      example[name] = list(example[name])
+    example = clip_schema.example(row)
     self._writer.write(self._features.serialize_example(example))
 
 

@@ -17,7 +17,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from vidlm.data import cuts, video
+import numpy as np
+
+from vidlm.data import cuts, stills, video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,9 @@ class DecodeTask:
     quality: Of the JPEG.
     limits: What the file may cost.
     cut: Instead of frames, where to cut the film: see `cuts.boundaries`.
+    frame_rate: Frames a second where `path` is a folder of frames.
+    min_seconds: A clip of which the file has less is too short.
+    min_share: Likewise, as a share of what was asked for.
   """
 
   path: str
@@ -47,6 +52,9 @@ class DecodeTask:
   quality: int = 95
   limits: video.Limits = video.Limits()
   cut: str | None = None
+  frame_rate: float = 30.0
+  min_seconds: float = 0.0
+  min_share: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,17 +84,13 @@ class DecodeResult:
 
 def decode(task: DecodeTask) -> DecodeResult:
   """Decodes a clip to JPEG; never raises, whatever the file is."""
-  options = {
-    field.name: getattr(task, field.name)
-    for field in dataclasses.fields(task)
-    if field.name != 'cut'
-  }
   try:
     if task.cut is not None:
       return DecodeResult(
         times=cuts.boundaries(task.path, task.cut, task.limits)
       )
-    clip = video.decode_clip(**options)
+    clip = _decode_clip(task)
+    _check_length(task, clip)
   except video.DecodeError as error:
     return DecodeResult(reason=error.code, message=error.message)
   except MemoryError:
@@ -99,6 +103,45 @@ def decode(task: DecodeTask) -> DecodeResult:
   return DecodeResult(
     frames=tuple(clip.frames), times=times, start=clip.start, end=clip.end
   )
+
+
+def _decode_clip(task: DecodeTask) -> video.Clip:
+  how = dict(
+    fps=task.fps, min_frames=task.min_frames, max_frames=task.max_frames
+  )
+  is_still = task.path.lower().endswith(stills.SUFFIXES)
+  if not is_still and not os.path.isdir(task.path):
+    return video.decode_clip(
+      task.path,
+      task.start,
+      task.end,
+      **how,
+      size=task.size,
+      quality=task.quality,
+      limits=task.limits,
+    )
+  paths, times, start, end = stills.sample_stills(
+    task.path, task.start, task.end, frame_rate=task.frame_rate, **how
+  )
+  encode = video.encode_jpeg(task.quality)
+  frames = tuple(
+    encode(image) for image in stills.read_images(paths, task.size, task.limits)
+  )
+  return video.Clip(frames, np.array(times), start, end)
+
+
+def _check_length(task: DecodeTask, clip: video.Clip) -> None:
+  """Refuses a clip most of which the file doesn't have."""
+  seconds = clip.end - clip.start
+  wanted = task.min_seconds
+  if task.end is not None:
+    wanted = max(wanted, task.min_share * (task.end - (task.start or 0.0)))
+  # A hundredth: durations in headers are rounded.
+  if seconds < wanted - 0.01:
+    raise video.DecodeError(
+      'too_short',
+      f'{task.path}: {seconds:.2f} s of the clip, need {wanted:.2f} s',
+    )
 
 
 def encode_task(task: DecodeTask) -> bytes:

@@ -24,6 +24,7 @@ REASONS = {
   'truncated': 'the file ends before the clip does',
   'corrupt': 'a part that is needed does not decode',
   'empty': 'the clip has no frame',
+  'too_short': 'the file holds less of the clip than asked for',
   'timeout': 'took longer than allowed; the worker was stopped',
   'out_of_memory': 'took more memory than allowed',
   'killed': 'the worker died, each time it was tried',

@@ -117,6 +117,8 @@ def prepare_clips(
   workers: int | None = None,
   limits: workers_lib.WorkerLimits = workers_lib.WorkerLimits(),
   overwrite: bool = False,
+  beam_pipeline_options: str | None = None,
+  **further: Any,
 ) -> Summary:
   """Decodes clips and writes them as a clip set.
 
@@ -138,6 +140,9 @@ def prepare_clips(
     workers: Decoding processes; by default one a CPU, 0 for none.
     limits: Of each process.
     overwrite: Discard what `output` holds of another preparation.
+    beam_pipeline_options: Decode on Apache Beam; see `beam_run`. The result is
+      the same.
+    **further: More fields of `workers.DecodeTask`, such as `frame_rate`.
 
   Returns:
     The counts, also in summary.json.
@@ -154,6 +159,7 @@ def prepare_clips(
     max_frames=max_frames,
     size=size,
     quality=quality,
+    **further,
   )
   plan = staging.make_plan(
     entries, num_shards, clips_per_shard, {**task, 'name': name}
@@ -166,8 +172,15 @@ def prepare_clips(
       if done is not None:
         logging.info('%s: prepared already, nothing to do', output)
         return done
-      with workers_lib.DecodePool(workers, limits) as pool:
-        staging.decode_shards(plan, folder, pool, task)
+      if beam_pipeline_options is not None:
+        from vidlm.data import beam_run
+
+        beam_run.decode_shards(
+          plan, folder, task, workers, limits, beam_pipeline_options
+        )
+      else:
+        with workers_lib.DecodePool(workers, limits) as pool:
+          staging.decode_shards(plan, folder, pool, task)
       return _finish(plan, folder, name, description)
   except filelock.Timeout:
     raise FileExistsError(
@@ -257,9 +270,15 @@ def _clear(folder: pathlib.Path) -> None:
     'summary.json',
     'errors.jsonl',
     'prepare.json',
+    'renamed.jsonl',
+    'overlap.jsonl',
   ):
     (folder / name).unlink(missing_ok=True)
-  for pattern in ('*.array_record-?????-of-?????', 'index-*.parquet'):
+  for pattern in (
+    '*.array_record-?????-of-?????',
+    'index-*.parquet',
+    'annotated-*.parquet',
+  ):
     for path in folder.glob(pattern):
       path.unlink()
   shutil.rmtree(folder / '.staging', ignore_errors=True)

@@ -1,6 +1,7 @@
 """A `seqio.DataSource` over examples addressed by number (imports seqio)."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import seqio
@@ -76,6 +77,25 @@ class IndexedSource(seqio.DataSource):
       _bytes(flat),
       np.array([len(group) for group in texts], np.int64),
     )
+
+
+class LazySource(IndexedSource):
+  """An `IndexedSource` that reads its table when it is first used.
+
+  So a module can register the tasks of sets that are not on this machine.
+  """
+
+  def __init__(self, read: Callable[[], ExampleTable], split: str = 'train'):
+    seqio.DataSource.__init__(self, splits=(split,))
+    self._read = read
+
+  @functools.cached_property
+  def table(self) -> ExampleTable:
+    return self._read()
+
+  def num_input_examples(self, split: str) -> int:
+    del split  # it has one
+    return len(self.table)
 
 
 def _bytes(values: Sequence[bytes]) -> np.ndarray:

@@ -168,6 +168,27 @@ def _ask(prompt: str, question: str) -> str:
   return asked
 
 
+def label_examples(clips: str, split: str, prompt: str) -> ExampleTable:
+  """One example a clip that has a label, which is its text.
+
+  Raises:
+    ValueError: If none has.
+  """
+  reader = clips_lib.open_clips(clips, split)
+  labels = reader.labels()
+  kept = [row for row, label in enumerate(labels) if label]
+  if not kept:
+    raise ValueError(f'{clips}: no clip of {split} has a label')
+  ids = reader.clip_ids()
+  return ExampleTable(
+    clips=reader,
+    rows=np.array(kept, np.int64),
+    prompts=[prompt] * len(kept),
+    texts=[[labels[row]] for row in kept],
+    ids=[ids[row] for row in kept],
+  )
+
+
 def _numbered(clip_ids: Sequence[str]) -> list[str]:
   seen: dict[str, int] = {}
   out = []

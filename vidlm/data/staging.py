@@ -7,13 +7,14 @@ import itertools
 import json
 import os
 import pathlib
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
-from vidlm.data import clip_lists, clip_schema, clip_writer, workers
+from vidlm.data import clip_lists, clip_schema, clip_writer, packed, workers
 
 Entry = clip_lists.Entry
 # Raised when other bytes come out of the same input.
@@ -82,11 +83,14 @@ def make_plan(
   if clips_per_shard < 1 or (num_shards is not None and num_shards < 1):
     raise ValueError('num_shards and clips_per_shard must be positive')
   splits: dict[str, list[Entry]] = {}
-  ids: set[str] = set()
+  ids: set[tuple[str, str]] = set()
   for entry in entries:
-    if entry.clip_id in ids:
-      raise ValueError(f'clip id {entry.clip_id!r} is used twice')
-    ids.add(entry.clip_id)
+    key = (entry.split, entry.clip_id)
+    if key in ids:
+      raise ValueError(
+        f'clip id {entry.clip_id!r} is used twice in {entry.split}'
+      )
+    ids.add(key)
     splits.setdefault(entry.split, []).append(entry)
   shards: list[Shard] = []
   for split, members in splits.items():
@@ -107,7 +111,10 @@ def make_plan(
 
 def _described(entry: Entry) -> dict[str, Any]:
   # The folder may move between an interruption and its continuation.
-  return {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+  fields = {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+  if not entry.packed:
+    del fields['packed']  # sets made before there was such a field
+  return fields
 
 
 def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
@@ -144,9 +151,7 @@ def decode_shards(
   """
   folder = plan.folder(output)
   folder.mkdir(parents=True, exist_ok=True)
-  missing = [
-    shard for shard in plan.shards if not _report(folder, shard).exists()
-  ]
+  missing = missing_shards(plan, folder)
   todo = Plan(missing, plan.config).total
   if len(missing) < len(plan.shards):
     logging.info(
@@ -162,25 +167,65 @@ def decode_shards(
     _write_shard(folder, shard, itertools.islice(results, len(shard.entries)))
 
 
+def missing_shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:
+  """Shards that are not finished in the plan's folder."""
+  return [s for s in plan.shards if not _report(folder, s).exists()]
+
+
+def write_shard(
+  folder: pathlib.Path,
+  shard: Shard,
+  pool: workers.DecodePool,
+  task: Mapping[str, Any],
+) -> None:
+  """Decodes one shard, unless it is there; may run twice at once.
+
+  Args:
+    folder: `plan.folder(output)`.
+    shard: What to decode.
+    pool: To decode with.
+    task: Further fields of `workers.DecodeTask`.
+  """
+  if not _report(folder, shard).exists():
+    _write_shard(folder, shard, _decoded(iter(shard.entries), pool, task))
+
+
 def _decoded(
   entries: Iterator[Entry], pool: workers.DecodePool, task: Mapping[str, Any]
 ) -> Iterator[tuple[Entry, workers.DecodeResult]]:
   ahead, entries = itertools.tee(entries)
-  # An entry without a path failed before; it keeps its place in the order.
-  tasks = (
-    workers.DecodeTask(entry.path, entry.start, entry.end, **task)
-    for entry in ahead
-    if entry.path
-  )
-  results = pool.map(tasks)
-  for entry in entries:
-    if entry.path:
-      yield entry, next(results)
-    else:
-      yield (
-        entry,
-        workers.DecodeResult(entry.reason or 'not_found', entry.message),
-      )
+  with packed.Unpacker() as unpacker:
+    # An entry without a path failed before; it keeps its place in the order.
+    local = unpacker.local_files(e for e in ahead if e.path)
+    files, local = itertools.tee(local)
+    tasks = (
+      workers.DecodeTask(file.path, entry.start, entry.end, **task)
+      for entry, file in local
+    )
+    results = pool.map(tasks)
+    for entry in entries:
+      if entry.path:
+        result = next(results)
+        _, file = next(files)
+        yield entry, _unpacked(entry, file, result)
+      else:
+        yield (
+          entry,
+          workers.DecodeResult(entry.reason or 'not_found', entry.message),
+        )
+
+
+def _unpacked(
+  entry: Entry, file: packed.LocalFile, result: workers.DecodeResult
+) -> workers.DecodeResult:
+  """The result, with the name of a packed video, not of its copy."""
+  file.delete()
+  if file.error:
+    return workers.DecodeResult('corrupt', file.error)
+  if file.is_copy and not result.ok:
+    message = result.message.replace(file.path, f'{entry.path}/{entry.video}')
+    return dataclasses.replace(result, message=message)
+  return result
 
 
 def _reported(
@@ -215,7 +260,9 @@ def _write_shard(
 ) -> None:
   """Writes a shard; it counts as done when its report has its name."""
   index, failures = [], []
-  temporary = folder / f'{shard.name}.incomplete'
+  # Beam may run a shard on two machines at once.
+  token = f'.{secrets.token_hex(4)}'
+  temporary = folder / f'{shard.name}{token}.incomplete'
   with clip_writer.ShardWriter(temporary) as writer:
     for entry, result in results:
       if result.ok:
@@ -233,7 +280,17 @@ def _write_shard(
           }
         )
   clip_writer.replace(str(temporary), str(shard_path(folder, shard)))
-  write_json(_report(folder, shard), {'index': index, 'failures': failures})
+  report = {'index': index, 'failures': failures}
+  write_json(_report(folder, shard), report, token)
+
+
+def decoded_rows(
+  shard: Shard, pool: workers.DecodePool, task: Mapping[str, Any] | None = None
+) -> Iterator[clip_schema.ClipRow]:
+  """The clips of a shard that decode, without writing any."""
+  for entry, result in _decoded(iter(shard.entries), pool, task or {}):
+    if result.ok:
+      yield _row(entry, result)
 
 
 def _row(entry: Entry, result: workers.DecodeResult) -> clip_schema.ClipRow:
@@ -265,9 +322,15 @@ def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
   return json.loads(_report(folder, shard).read_text(encoding='utf-8'))
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes a JSON file that is there whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.incomplete')
+def write_json(path: pathlib.Path, content: Any, token: str = '') -> None:
+  """Writes a JSON file that is there whole or not at all.
+
+  Args:
+    path: Of the file.
+    content: For JSON.
+    token: In the temporary name, where two may write the file at once.
+  """
+  temporary = path.with_name(f'.{path.name}{token}.incomplete')
   temporary.write_text(
     json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
   )

@@ -28,8 +28,9 @@ class ClipTask:
     data_dir: Folder that holds clip sets; joined with the paths below.
     clips: Clip set; empty for text without clips.
     split: Its split.
-    kind: 'caption' (one example a clip), 'question' (one a question), 'text'
-      (JSON lines of inputs and targets, no clips).
+    kind: 'caption' (one example a clip), 'question' (one a question), 'label'
+      (one a clip, its class), 'text' (JSON lines of inputs and targets, no
+      clips).
     texts: Where the texts come from: a pseudo-caption folder ('caption'), an
       instructions.parquet ('question'), a JSON lines file ('text'); by
       default the clip set's own.
@@ -65,10 +66,15 @@ class ClipTask:
       return source_lib.question_examples(
         clips, self.split, self.prompt or QUESTION_PROMPT, texts, self.kinds
       )
+    if self.kind == 'label':
+      return source_lib.label_examples(
+        clips, self.split, self.prompt or CAPTION_PROMPT
+      )
     if self.kind == 'text':
       return source_lib.text_examples(texts or clips)
     raise ValueError(
-      f'task {self.name}: kind {self.kind!r} is not caption, question or text'
+      f'task {self.name}: kind {self.kind!r} is none of caption, question, '
+      'label, text'
     )
 
 
@@ -98,20 +104,35 @@ class FrameOptions:
   augment: bool = False
 
 
-def register(task: ClipTask | ClipMixture | str, frames: FrameOptions) -> str:
+# Name -> description of what `register` has put in seqio's registries.
+_described: dict[str, ClipTask | ClipMixture] = {}
+
+
+def register(
+  task: ClipTask | ClipMixture | str, frames: FrameOptions, lazy: bool = False
+) -> str:
   """Adds a task or a mixture to seqio's registries and returns its name.
 
   A name that is registered already is taken over by the new description. A
-  string is the name of something registered elsewhere.
+  string is the name of something registered before; if it was by this
+  function, it is registered again with these frames.
+
+  Args:
+    task: What to add.
+    frames: How its frames are sampled.
+    lazy: Read the clip set when the task is used, not now.
   """
   import seqio
 
   if isinstance(task, str):
+    if task in _described:
+      return register(_described[task], frames)
     seqio.get_mixture_or_task(task)  # raises with the nearest names
     return task
+  _described[task.name] = task
   if isinstance(task, ClipMixture):
     for part, _ in task.tasks:
-      register(part, frames)
+      register(part, frames, lazy)
     seqio.MixtureRegistry.remove(task.name)
     seqio.MixtureRegistry.add(
       task.name, [(part.name, rate) for part, rate in task.tasks]
@@ -120,7 +141,7 @@ def register(task: ClipTask | ClipMixture | str, frames: FrameOptions) -> str:
   seqio.TaskRegistry.remove(task.name)
   seqio.TaskRegistry.add(
     task.name,
-    source=_source(task.examples()),
+    source=_source(task, lazy),
     preprocessors=_preprocessors(frames, task.vocabulary),
     output_features=_output_features(task.vocabulary),
     metric_fns=[],
@@ -128,10 +149,12 @@ def register(task: ClipTask | ClipMixture | str, frames: FrameOptions) -> str:
   return task.name
 
 
-def _source(table: source_lib.ExampleTable) -> Any:
+def _source(task: ClipTask, lazy: bool) -> Any:
   from vidlm.data import seqio_source
 
-  return seqio_source.IndexedSource(table)
+  if lazy:
+    return seqio_source.LazySource(task.examples, task.split)
+  return seqio_source.IndexedSource(task.examples())
 
 
 def _preprocessors(frames: FrameOptions, vocabulary: Any) -> list[Any]:

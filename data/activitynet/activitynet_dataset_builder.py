@@ -1,0 +1,9 @@
+"""ActivityNet Captions for `tfds build data/activitynet`."""
+
+from vidlm.data import tfds_builder
+
+
+class Builder(tfds_builder.ClipSetBuilder):
+  """ActivityNet Captions; see the card beside this file."""
+
+  SET = 'activitynet'

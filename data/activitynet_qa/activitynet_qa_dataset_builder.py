@@ -1,0 +1,9 @@
+"""ActivityNet-QA for `tfds build data/activitynet_qa`."""
+
+from vidlm.data import tfds_builder
+
+
+class Builder(tfds_builder.ClipSetBuilder):
+  """ActivityNet-QA; see the card beside this file."""
+
+  SET = 'activitynet_qa'

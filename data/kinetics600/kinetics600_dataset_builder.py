@@ -1,0 +1,9 @@
+"""Kinetics-600 for `tfds build data/kinetics600`."""
+
+from vidlm.data import tfds_builder
+
+
+class Builder(tfds_builder.ClipSetBuilder):
+  """Kinetics-600; see the card beside this file."""
+
+  SET = 'kinetics600'

@@ -1,0 +1,9 @@
+"""NExT-OE for `tfds build data/next_oe`."""
+
+from vidlm.data import tfds_builder
+
+
+class Builder(tfds_builder.ClipSetBuilder):
+  """NExT-OE; see the card beside this file."""
+
+  SET = 'next_oe'

@@ -1,0 +1,140 @@
+"""Videos in tars and Parquet files, good and bad."""
+
+import io
+import json
+import pathlib
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidlm.data import clips, packed
+from vidlm.data.sets import build
+
+
+@pytest.fixture
+def video_bytes(one_video) -> bytes:
+  return pathlib.Path(one_video).read_bytes()
+
+
+def write_tar(path, members) -> str:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with tarfile.open(path, 'w') as tar:
+    for name, content in members:
+      info = tarfile.TarInfo(name)
+      if content is None:
+        info.type, info.linkname = tarfile.SYMTYPE, '/etc/passwd'
+        tar.addfile(info)
+      else:
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+  return str(path)
+
+
+def reasons(out) -> dict[str, str]:
+  text = pathlib.Path(out, 'errors.jsonl').read_text()
+  found = map(json.loads, text.splitlines())
+  return {item['clip_id']: item['reason'] for item in found}
+
+
+def test_webdataset(video_bytes, tmp_path) -> None:
+  folder = tmp_path / 'tars'
+  fields = {'caption': 'from json', 'url': 'https://youtu.be/a_b-c_d-e_f'}
+  write_tar(
+    folder / '00000.tar',
+    [
+      ('0WjR6.3.mp4', video_bytes),
+      ('0WjR6.3.txt', b' a text '),
+      ('0WjR6.3.json', json.dumps(fields).encode()),
+      ('a b.mp4', video_bytes),
+      ('a b.json', json.dumps(fields).encode()),
+      ('bad.mp4', b'nothing'),
+      ('bad.json', b'{'),
+      ('link.mp4', None),
+      ('../../evil.mp4', video_bytes),
+      ('lost.txt', b'no video'),
+      ('code.pkl', b'cos\nsystem\n'),
+    ],
+  )
+  write_tar(folder / 'sub' / '00001.tar', [('a b.mp4', video_bytes)])
+  out = str(tmp_path / 'out')
+  summary = build.prepare_set('webdataset', str(folder), out, workers=1)
+  assert reasons(out) == {
+    'bad': 'open_failed',
+    '../../evil': 'outside_folder',
+  }
+  assert (summary.ok, summary.total) == (3, 5)
+  reader = clips.open_clips(out)
+  assert reader.clip_ids() == ['0WjR6.3', 'a b', '00001/a b']
+  assert reader.texts() == [['a text'], ['from json'], []]
+  # Nothing was unpacked beside the tars, and no copy is left.
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['out', 'tars']
+  failed = pathlib.Path(out, 'errors.jsonl').read_text()
+  assert '/00000.tar/' in failed and 'vidlm-packed' not in failed
+
+
+@pytest.mark.parametrize('how', ['cut', 'header'])
+def test_a_damaged_tar_gives_what_it_has(
+  video_bytes, tmp_path, how: str
+) -> None:
+  path = write_tar(
+    tmp_path / 'tars' / 'x.tar', [(f'{n}.mp4', video_bytes) for n in 'abc']
+  )
+  data = bytearray(pathlib.Path(path).read_bytes())
+  second = data.index(b'b.mp4')
+  if how == 'cut':
+    data = data[: second + 2000]
+  else:
+    data[second : second + 300] = b'\x77' * 300
+  pathlib.Path(path).write_bytes(data)
+  out = str(tmp_path / 'out')
+  summary = build.prepare_set('webdataset', str(tmp_path / 'tars'), out)
+  assert (summary.ok, reasons(out)) == (1, {'x.tar/(damaged)': 'corrupt'})
+
+
+def test_any_set_finds_videos_in_tars(video_bytes, write, tmp_path) -> None:
+  write_tar(tmp_path / 'v' / '0.tar', [('all/video7010.mp4', video_bytes)])
+  path = write('a.json', [{'video': 'video7010.mp4', 'caption': ['x']}])
+  out = str(tmp_path / 'out')
+  build.prepare_set('msrvtt', str(tmp_path / 'v'), out, [path], workers=1)
+  assert clips.open_clips(out, 'test').texts() == [['x']]
+
+
+def test_parquet(video_bytes, tmp_path) -> None:
+  folder = tmp_path / 'hf'
+  folder.mkdir()
+  struct = [
+    {'video': {'bytes': video_bytes, 'path': 'v_a-b.mp4'}, 'caption': 'one'},
+    {'video': {'bytes': None, 'path': 'gone.mp4'}, 'caption': 'two'},
+    {'video': {'bytes': b'junk', 'path': None}, 'caption': 'three'},
+  ]
+  pq.write_table(pa.Table.from_pylist(struct), folder / 'a.parquet')
+  plain = [{'id': 'k 1', 'mp4': video_bytes, 'question': 'q', 'answer': 'r'}]
+  pq.write_table(pa.Table.from_pylist(plain), folder / 'b.parquet')
+  (folder / 'c.parquet').write_bytes(b'PAR1 not really')
+  out = str(tmp_path / 'out')
+  summary = build.prepare_set('parquet', str(folder), out, workers=1)
+  assert summary.ok == 2
+  reader = clips.open_clips(out)
+  assert reader.clip_ids() == ['v_a-b', 'k 1']
+  assert reader.texts()[0] == ['one']
+  assert reader.questions()[1] == (['q'], ['r'])
+  assert reasons(out) == {
+    'gone': 'corrupt',
+    'a#2': 'open_failed',
+    'c.parquet/(damaged)': 'corrupt',
+  }
+
+
+def test_rows_come_in_any_order(tmp_path) -> None:
+  rows = [{'video': bytes([n]) * 5} for n in range(8)]
+  path = str(tmp_path / 'x.parquet')
+  pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=3)
+  with packed.Unpacker() as unpacker:
+    for number in (0, 1, 5, 2, 7):
+      copy = unpacker.fetch(path, f'row:{number}', '.mp4')
+      assert pathlib.Path(copy).read_bytes() == bytes([number]) * 5
+    with pytest.raises(packed.DamagedError, match='no row 8'):
+      unpacker.fetch(path, 'row:8', '')
+  assert not pathlib.Path(copy).exists()

@@ -1,0 +1,207 @@
+"""Annotation files as people have them, read with one clear line on trouble."""
+
+import csv
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_DELIMITERS = ',;\t|'
+_MAX_CELL = 1 << 24
+SUFFIXES = ('.json', '.jsonl', '.csv', '.tsv', '.txt', '.parquet')
+
+
+def below(folder: str, suffixes: Sequence[str]) -> list[str]:
+  """Files with a suffix anywhere below a folder, sorted.
+
+  Raises:
+    FileNotFoundError: If there is no such folder, or none in it.
+  """
+  found = [
+    str(path)
+    for path in sorted(pathlib.Path(folder).rglob('*'))
+    if path.name.lower().endswith(tuple(suffixes)) and path.is_file()
+  ]
+  if not found:
+    raise FileNotFoundError(f'{folder}: no {" or ".join(suffixes)} below it')
+  return found
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+  """Annotation files; a folder stands for those in it, sorted.
+
+  Raises:
+    FileNotFoundError: For a path that isn't there, or a folder without files.
+  """
+  found: list[str] = []
+  for path in paths:
+    if os.path.isdir(path):
+      names = sorted(
+        name for name in os.listdir(path) if name.lower().endswith(SUFFIXES)
+      )
+      if not names:
+        raise FileNotFoundError(
+          f'{path}: no annotation file in it (looked for {" ".join(SUFFIXES)})'
+        )
+      found += [os.path.join(path, name) for name in names]
+    elif os.path.isfile(path):
+      found.append(path)
+    else:
+      raise FileNotFoundError(f'{path}: no such annotation file')
+  return found
+
+
+def stem(path: str) -> str:
+  """Name of a file without folder and suffix."""
+  return pathlib.Path(path).stem
+
+
+def read_json(path: str) -> Any:
+  """A JSON file's content.
+
+  Raises:
+    ValueError: If it isn't JSON; the message names the file.
+  """
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      return json.load(file)
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(f'{path}: not JSON ({error}); download it again') from None
+
+
+def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields line numbers and objects of a JSON lines file, one at a time.
+
+  Raises:
+    ValueError: For a line that isn't an object; the message names it.
+  """
+  with open(path, encoding='utf-8-sig') as file:
+    for number, line in enumerate(file, 1):
+      if not line.strip():
+        continue
+      try:
+        row = json.loads(line)
+      except json.JSONDecodeError as error:
+        raise ValueError(
+          f'{path}:{number}: not JSON ({error}); the download may be cut short'
+        ) from None
+      if not isinstance(row, dict):
+        raise ValueError(f'{path}:{number}: not an object')
+      yield number, row
+
+
+def delimiter(path: str) -> str:
+  """The likeliest delimiter of a CSV file, from its first line."""
+  with open(path, encoding='utf-8-sig', newline='') as file:
+    header = file.readline()
+  return max(_DELIMITERS, key=header.count)
+
+
+def csv_lines(path: str) -> Iterator[tuple[int, list[str]]]:
+  """Yields line numbers and cells of a CSV file, blank lines left out.
+
+  Cells are texts as they stand: an answer 'none' or '1' stays one.
+  """
+  with open(path, encoding='utf-8-sig', newline='') as file:
+    reader = csv.reader(file, delimiter=delimiter(path))
+    before = csv.field_size_limit(_MAX_CELL)
+    try:
+      for cells in reader:
+        if any(cell.strip() for cell in cells):
+          yield reader.line_num, cells
+    except csv.Error as error:
+      raise ValueError(f'{path}:{reader.line_num}: {error}') from None
+    finally:
+      csv.field_size_limit(before)
+
+
+def csv_rows(
+  path: str, required: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+  """Yields line numbers and rows of a CSV file with a header.
+
+  Raises:
+    ValueError: If a required column is missing, or a row has other than the
+      header's number of cells.
+  """
+  lines = csv_lines(path)
+  header = [cell.strip() for cell in next(lines, (0, []))[1]]
+  missing = [name for name in required if name not in header]
+  if missing:
+    raise ValueError(
+      f'{path}: no column {missing[0]!r}; it has {", ".join(header) or "none"}'
+    )
+  for number, cells in lines:
+    if len(cells) != len(header):
+      raise ValueError(
+        f'{path}:{number}: {len(cells)} cells for {len(header)} columns'
+      )
+    yield number, dict(zip(header, cells, strict=True))
+
+
+def read_ids(path: str) -> list[str]:
+  """Ids of a list: one a line, or a CSV or JSON list of them.
+
+  A first line that says what follows (`video_id`) is left out, and so are
+  suffixes of video files.
+
+  Raises:
+    FileNotFoundError: If there is no such file.
+    ValueError: If it holds none.
+  """
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f'{path}: no such list of ids')
+  if path.lower().endswith('.json'):
+    rows = read_json(path)
+    if not isinstance(rows, list):
+      raise ValueError(f'{path}: not a list of ids')
+    ids = [str(row) for row in rows]
+  else:
+    with open(path, encoding='utf-8-sig') as file:
+      ids = [line.strip().strip('"') for line in file if line.strip()]
+  if ids and ids[0].lower() in ('video_id', 'videoid', 'id', 'clip_id'):
+    ids = ids[1:]
+  ids = [name.removesuffix('.mp4') for name in ids]
+  if not ids:
+    raise ValueError(f'{path}: no ids in it')
+  return list(dict.fromkeys(ids))
+
+
+def want(row: Mapping[str, Any], key: str, where: str) -> Any:
+  """A field that must be there.
+
+  Raises:
+    ValueError: If it isn't; says where, and what is there.
+  """
+  if not isinstance(row, Mapping) or row.get(key) is None:
+    keys = ', '.join(map(str, row)) if isinstance(row, Mapping) else repr(row)
+    raise ValueError(f'{where}: no {key!r} (it has {keys[:200]})')
+  return row[key]
+
+
+def number(value: Any, where: str) -> float:
+  """A finite number.
+
+  Raises:
+    ValueError: If it isn't one; says where.
+  """
+  try:
+    result = float(value)
+  except (TypeError, ValueError):
+    result = float('nan')
+  if result != result or result in (float('inf'), float('-inf')):
+    raise ValueError(f'{where}: {value!r} is not a number')
+  return result
+
+
+def clean(text: Any) -> str:
+  """A text without the white space around it."""
+  return str(text).strip()
+
+
+def texts(value: Any) -> tuple[str, ...]:
+  """One text or a list of them, stripped, without the empty ones."""
+  values = value if isinstance(value, list | tuple) else [value]
+  cleaned = (clean(text) for text in values if text is not None)
+  return tuple(text for text in cleaned if text)

@@ -1,0 +1,215 @@
+"""Finds the videos of a set in a folder, whatever they are called there."""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+
+from absl import logging
+
+from vidlm.data import clip_lists, packed, stills, video
+from vidlm.data.sets import rows
+
+Entry = clip_lists.Entry
+_KINDS = (*video.SUFFIXES, *stills.SUFFIXES)
+
+
+class VideoFolder:
+  """The videos, images and folders of frames below a folder, also packed ones.
+
+  It is walked once; hidden files and links that lead out of it are left out.
+  """
+
+  def __init__(self, root: str):
+    """Lists the folder.
+
+    Raises:
+      FileNotFoundError: If there is none.
+    """
+    if not os.path.isdir(root):
+      raise FileNotFoundError(f'{root}: no such folder of videos')
+    self.root = root
+    self._by_path: dict[str, str] = {}
+    self._by_name: dict[str, str] = {}
+    self._loose: dict[str, list[str]] = {}
+    self._packed: dict[str, tuple[str, str]] = {}
+    self.damaged: list[str] = []
+    for name in _list(root):
+      if name.lower().endswith(packed.SUFFIXES):
+        self._add_members(name)
+      else:
+        self._add(name)
+    if not self._by_path:
+      raise ValueError(
+        f'{root}: no video in this folder (looked for '
+        f'{" ".join(video.SUFFIXES)}, images, frames, .tar, .parquet)'
+      )
+
+  def _add(self, name: str) -> None:
+    bare = _without_suffix(name)
+    for key in (name, bare):
+      self._by_path.setdefault(key, name)
+      self._by_name.setdefault(key.rpartition('/')[2], name)
+    self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
+
+  def _add_members(self, name: str) -> None:
+    path = clip_lists.resolve(self.root, name)
+    if path is None:
+      return
+    try:
+      for member in packed.members(path):
+        number = member.packed.partition(':')[2]
+        if member.packed.startswith('tar:'):
+          inner = member.name
+          if not inner.lower().endswith(_KINDS):
+            continue
+        else:
+          inner = f'#{number}'
+        place = f'{name}/{inner}'
+        self._packed[place] = (path, member.packed)
+        self._by_path.setdefault(f'{name.rpartition("/")[2]}/{inner}', place)
+        self._add(place)
+        if member.packed.startswith('row:') and member.name:
+          bare = _without_suffix(member.name)
+          self._by_path.setdefault(bare, place)
+          self._by_name.setdefault(bare.rpartition('/')[2], place)
+    except packed.DamagedError as error:
+      # Rows before the damage are there; those after it are not found.
+      self.damaged.append(str(error))
+      logging.warning('%s', error)
+
+  def find(self, row: rows.Row) -> tuple[Entry, bool]:
+    """Looks for a row's video.
+
+    First each of its names as a path, then anywhere below the folder; last, a
+    file whose name differs only in what downloaders change (spaces, brackets,
+    underscores), if there is just one.
+
+    Returns:
+      The entry, with a reason where there is no file, and whether the file
+      was found under a changed name.
+    """
+    if row.reason:
+      failed = dataclasses.replace(
+        entry(row), reason=row.reason, message=row.message
+      )
+      return failed, False
+    for name in row.names:
+      if _leads_out(name.name):
+        return self._failed(row, 'outside_folder', 'leads out of'), False
+    for names in (self._by_path, self._by_name):
+      for name in row.names:
+        if name.name in names:
+          found = self._found(row, name, names[name.name])
+          if found:
+            return found, False
+    for name in row.names:
+      bare = name.name.rpartition('/')[2]
+      candidates = self._loose.get(_loose(bare), ())
+      if not _is_exact(bare) and len(candidates) == 1:
+        found = self._found(row, name, candidates[0])
+        if found:
+          return found, True
+    return self._failed(row, 'not_found', 'not in'), False
+
+  def _found(
+    self, row: rows.Row, name: rows.VideoName, file: str
+  ) -> Entry | None:
+    path, where = self._packed.get(file, ('', ''))
+    if not where:
+      path = clip_lists.resolve(self.root, file) or ''
+    if not path:
+      return None
+    return dataclasses.replace(
+      entry(row),
+      video=file,
+      path=path,
+      start=name.start,
+      end=name.end,
+      packed=where,
+    )
+
+  def _failed(self, row: rows.Row, reason: str, why: str) -> Entry:
+    name = row.names[0].name
+    return dataclasses.replace(
+      entry(row), reason=reason, message=f'{name}: {why} {self.root}'
+    )
+
+
+def entry(row: rows.Row) -> Entry:
+  """A row as an entry without a video."""
+  return Entry(
+    clip_id=row.clip_id,
+    video=row.names[0].name,
+    path=None,
+    texts=row.texts,
+    questions=tuple(q.question for q in row.questions),
+    answers=tuple(q.answer for q in row.questions),
+    label=row.label,
+    split=row.split,
+  )
+
+
+def _list(root: str) -> Iterator[str]:
+  """Names of videos, of images, then of folders with images, sorted.
+
+  A row's name tells whether a folder is one video's frames or many pictures.
+  """
+  top = pathlib.Path(root)
+  images: list[str] = []
+  folders: dict[str, None] = {}
+  for folder, subfolders, names in os.walk(top):
+    subfolders[:] = sorted(n for n in subfolders if not n.startswith('.'))
+    place = pathlib.Path(folder).relative_to(top).as_posix()
+    prefix = '' if place == '.' else f'{place}/'
+    for name in sorted(n for n in names if not n.startswith('.')):
+      if name.lower().endswith((*video.SUFFIXES, *packed.SUFFIXES)):
+        yield prefix + name
+      elif name.lower().endswith(stills.SUFFIXES):
+        images.append(prefix + name)
+        folders[place] = None
+  folders.pop('.', None)
+  yield from images
+  yield from folders
+
+
+def _without_suffix(name: str) -> str:
+  """Ids hold dots: only what is a suffix of videos or images is cut."""
+  for suffix in _KINDS:
+    if name.lower().endswith(suffix):
+      return name[: -len(suffix)]
+  return name
+
+
+def _loose(name: str) -> str:
+  """What stays of a name when downloaders have cleaned it."""
+  return re.sub(r'[\W_]+', '', name)
+
+
+def _is_exact(name: str) -> bool:
+  """Ids in which each `-` and `_` counts, such as YouTube's."""
+  return re.fullmatch(r'(v_)?[A-Za-z0-9_-]{11}(_\d+_\d+)?', name) is not None
+
+
+def _leads_out(name: str) -> bool:
+  return name.startswith('/') or '..' in name.split('/') or '\0' in name
+
+
+def locate_all(
+  found: Iterable[rows.Row], folder: VideoFolder
+) -> tuple[list[Entry], list[dict[str, str]]]:
+  """Entries of all rows, and the files found under a changed name."""
+  entries, renamed = [], []
+  for row in found:
+    located, changed = folder.find(row)
+    entries.append(located)
+    if changed:
+      renamed.append(
+        {
+          'clip_id': row.clip_id,
+          'wanted': row.names[0].name,
+          'video': located.video,
+        }
+      )
+  return entries, renamed

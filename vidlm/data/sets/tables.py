@@ -1,0 +1,91 @@
+"""Rows of a table in any of the forms large sets come in, one at a time."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vidlm.data.sets import files
+
+
+def table_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields where each row is, for messages, and the row.
+
+  Args:
+    path: .jsonl, .json (a list of objects), .csv, .tsv or .parquet.
+
+  Raises:
+    ValueError: For another kind of file, or one that can't be read.
+  """
+  suffix = path.lower().rpartition('.')[2]
+  if suffix == 'parquet':
+    yield from _parquet_rows(path)
+  elif suffix == 'jsonl':
+    for number, row in files.json_lines(path):
+      yield f'{path}:{number}', row
+  elif suffix == 'json':
+    content = files.read_json(path)
+    if not isinstance(content, list):
+      raise ValueError(f'{path}: not a list of rows')
+    for number, row in enumerate(content):
+      yield f'{path}: row {number}', row
+  elif suffix in ('csv', 'tsv', 'txt'):
+    for number, row in files.csv_rows(path):
+      yield f'{path}:{number}', row
+  else:
+    raise ValueError(f'{path}: need .jsonl, .json, .csv, .tsv or .parquet')
+
+
+def _parquet_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  try:
+    table = pq.ParquetFile(path)
+  except (pa.ArrowException, OSError) as error:
+    raise ValueError(f'{path}: not Parquet ({error})') from None
+  number = 0
+  for batch in table.iter_batches(batch_size=1024):
+    for row in batch.to_pylist():
+      yield f'{path}: row {number}', row
+      number += 1
+
+
+def pick(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+  """The first of some columns that is there and not empty, else None."""
+  for name in names:
+    value = row.get(name)
+    if value is not None and value != '' and value != []:
+      return value
+  return None
+
+
+def need(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
+  """As `pick`.
+
+  Raises:
+    ValueError: If there is none; says where, and what is there.
+  """
+  value = pick(row, names) if isinstance(row, Mapping) else None
+  if value is None:
+    keys = ', '.join(map(str, row)) if isinstance(row, Mapping) else repr(row)
+    raise ValueError(
+      f'{where}: none of {", ".join(names)} (it has {keys[:200]})'
+    )
+  return value
+
+
+def seconds(value: Any, where: str) -> float:
+  """Seconds from a number or HH:MM:SS.mmm.
+
+  Raises:
+    ValueError: If it is neither; says where.
+  """
+  total = 0.0
+  try:
+    for part in str(value).strip().replace(',', '.').split(':'):
+      total = 60 * total + float(part)
+  except ValueError:
+    total = math.nan
+  if not math.isfinite(total) or total < 0:
+    raise ValueError(f'{where}: {value!r} is neither seconds nor HH:MM:SS.mmm')
+  return total
