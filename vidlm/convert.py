@@ -20,6 +20,7 @@ from vidlm.interop import (
   export,
   huggingface,
   leaves,
+  paligemma_gin,
   paths,
   registry,
   t5x,
@@ -39,6 +40,16 @@ _RECIPE = (
   'OPTIMIZER',
   'INITIAL_CHECKPOINT_PATH',
   'RANDOM_SEED',
+)
+# What transformers wants beside weights, and what reads prompts here.
+_PROCESSOR = (
+  paligemma_gin.TOKENIZER,
+  'tokenizer.model',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'preprocessor_config.json',
+  'processor_config.json',
+  'generation_config.json',
 )
 _TEMPORAL = 'img/temporal_embedding'
 
@@ -208,15 +219,23 @@ def _huggingface(
     folder, ours, run.describe(ours), shard_bytes
   )
   _copy_run(folder, run)
+  if run.folder is None and not run.subtree:
+    for name in _PROCESSOR:
+      _copy(epath.Path(run.path) / name, folder / name)
   return extra
 
 
 def _copy_run(folder: epath.Path, run: _Run) -> None:
   if run.folder is None or run.subtree:
     return
-  for name in (runs.CONFIG, runs.VOCABULARY):
-    if (run.folder / name).exists():
-      (folder / name).write_bytes((run.folder / name).read_bytes())
+  files = [run.folder / runs.CONFIG, *run.folder.glob(f'{runs.VOCABULARY}.*')]
+  for path in files:
+    _copy(path, folder / path.name)
+
+
+def _copy(source: epath.Path, target: epath.Path) -> None:
+  if source.exists():
+    target.write_bytes(source.read_bytes())
 
 
 def _checkpoint(
@@ -225,6 +244,7 @@ def _checkpoint(
   """A MODEL_DIR with one checkpoint; layers as the run has them, or stacked."""
   if run.folder is None:
     shape = _clip_shape(found, run)
+    _write_paligemma_run(folder, found, run)
     found = scan_layout.stack(found, leaves.join)
     if shape is not None:
       # A CLIP is a whole model of one frame: what scores it needs no more.
@@ -239,6 +259,19 @@ def _checkpoint(
   saver.close()
   _copy_run(folder, run)
   return []
+
+
+def _write_paligemma_run(
+  folder: epath.Path, found: dict[str, Leaf], run: _Run
+) -> None:
+  if 'llm/embedder/input_embedding' not in found or run.subtree:
+    return
+  whole = run.describe(weights.numbered(found))
+  if not paligemma_gin.is_paligemma(whole):
+    return
+  (folder / runs.CONFIG).write_text(paligemma_gin.text(whole))
+  tokenizer = epath.Path(run.path) / paligemma_gin.TOKENIZER
+  _copy(tokenizer, folder / f'{runs.VOCABULARY}.json')
 
 
 def _clip_shape(found: dict[str, Leaf], run: _Run) -> clip_names.Shape | None:

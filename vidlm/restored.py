@@ -1,12 +1,14 @@
 """A trained VLM, put together again from its MODEL_DIR."""
 
 import dataclasses
+import pathlib
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import launch, runs, step
 from vidlm.data.vocabulary import AnyVocabulary
-from vidlm.interop import fitting, paths
+from vidlm.interop import fitting, huggingface, paligemma_gin, paths, weights
 from vidlm.models import objective as objective_lib
 
 
@@ -39,8 +41,9 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
   The current gin configuration is cleared.
 
   Args:
-    checkpoint: A MODEL_DIR, a checkpoint in it, or what `vidlm convert` made of
-      one; local, gs:// or hf://owner/name.
+    checkpoint: A MODEL_DIR, a checkpoint in it, what `vidlm convert` made of
+      one, or a PaliGemma with its tokenizer.json; local, gs:// or
+      hf://owner/name.
 
   Raises:
     FileNotFoundError: If there is no config.gin or no finished checkpoint.
@@ -48,7 +51,7 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
   """
   folder = paths.local(checkpoint)
   with launch.isolated_gin():
-    runs.parse_run(folder)
+    _parse(folder)
     objective = launch.macro('MODEL')
     if not isinstance(objective, objective_lib.VLMObjective):
       raise ValueError(
@@ -62,7 +65,7 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
   return RestoredVLM(
     objective=objective,
     params=fitting.load_params(
-      folder, lambda: step.parameter_shapes(objective)
+      folder, lambda: step.parameter_shapes(objective), vocabulary.size
     ),
     vocabulary=vocabulary,
     num_frames=num_frames,
@@ -70,3 +73,18 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
     lengths=lengths,
     checkpoint=checkpoint,
   )
+
+
+def _parse(folder: str) -> None:
+  """Parses the config.gin of a folder, or one made from its config.json."""
+  described = None
+  if not weights.has_run(folder):
+    described = huggingface.paligemma(folder)
+  if described is None:
+    runs.parse_run(folder)
+    return
+  tokenizer = f'{folder}/{paligemma_gin.TOKENIZER}'
+  with tempfile.TemporaryDirectory() as temporary:
+    path = pathlib.Path(temporary) / runs.CONFIG
+    path.write_text(paligemma_gin.text(described, tokenizer))
+    launch.parse_gin([str(path)])

@@ -10,7 +10,14 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from vidlm.core import trees
-from vidlm.interop import paligemma, paligemma_config
+from vidlm.interop import (
+  big_vision,
+  fitting,
+  leaves,
+  paligemma_config,
+  paligemma_names,
+)
+from vidlm.interop.weights import Weights
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import scan_layout
@@ -67,27 +74,46 @@ def checkpoint(request, tmp_path_factory):
   return config, load_file(folder / 'model.safetensors'), state
 
 
+def to_ours(theirs, config) -> dict[str, np.ndarray]:
+  held = {name: leaves.from_array(x) for name, x in theirs.items()}
+  table = paligemma_names.read_table(config, held)
+  ours, left = table.to_ours(held, 'here')
+  assert left == []
+  return {name: np.asarray(x) for name, x in ours.items()}
+
+
+def to_theirs(ours, config) -> dict[str, np.ndarray]:
+  fields = paligemma_config.model_fields(config)
+  table = paligemma_names.table(
+    fields['llm_config'], fields['variant'], fields['image_size']
+  )
+  held = {name: leaves.from_array(x) for name, x in ours.items()}
+  theirs = table.to_theirs(held)
+  # safetensors writes what lies in memory, whatever the strides.
+  return {n: np.ascontiguousarray(x) for n, x in theirs.items()}
+
+
 def same(a, b) -> bool:
   return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
 def test_every_tensor_has_a_place_of_its_shape(checkpoint) -> None:
   config, file, state = checkpoint
-  ours = paligemma.to_ours(file, config)
+  ours = to_ours(file, config)
   assert {n: x.shape for n, x in ours.items()} == shapes_of(config)
   assert sum(x.size for x in ours.values()) == sum(
     x.size for x in file.values()
   )
   # A module's names, with the tied output layer, give the same.
-  assert same(paligemma.to_ours(state, config), ours)
+  assert same(to_ours(state, config), ours)
 
 
 def test_what_is_written_is_what_was_read(checkpoint, tmp_path) -> None:
   """Down to the bit, and transformers finds every tensor of it."""
   config, file, state = checkpoint
-  ours = paligemma.to_ours(file, config)
-  written = paligemma.to_theirs(ours, config)
-  assert same(paligemma.to_ours(written, config), ours)
+  ours = to_ours(file, config)
+  written = to_theirs(ours, config)
+  assert same(to_ours(written, config), ours)
   save_file(written, tmp_path / 'model.safetensors', {'format': 'pt'})
   fields = paligemma_config.model_fields(config)
   new = paligemma_config.to_config(
@@ -111,7 +137,7 @@ def test_prefixes_of_older_checkpoints(checkpoint) -> None:
     for name, x in file.items()
   }
   assert older.keys() != file.keys()
-  assert same(paligemma.to_ours(older, config), paligemma.to_ours(file, config))
+  assert same(to_ours(older, config), to_ours(file, config))
 
 
 def test_configs_both_ways(checkpoint) -> None:
@@ -161,46 +187,57 @@ def test_sparse_config_of_the_hub() -> None:
   assert fields['image_size'] == 224
 
 
-def test_big_vision_names_both_ways(checkpoint) -> None:
+def test_big_vision_both_ways(checkpoint, tmp_path) -> None:
   config, file, _ = checkpoint
-  ours = paligemma.to_ours(file, config)
-  for layout in (ours, scan_layout.stack(ours)):
-    named = paligemma.to_big_vision(layout)
-    assert same(paligemma.from_big_vision(named), layout)
-    bare = {n.removeprefix('params/'): x for n, x in named.items()}
-    assert same(paligemma.from_big_vision(bare), layout)
-  stacked = paligemma.to_big_vision(scan_layout.stack(ours))
+  ours = to_ours(file, config)
+  held = {name: leaves.from_array(x) for name, x in ours.items()}
+  big_vision.write(tmp_path / 'x.npz', held)
+  found = big_vision.read(tmp_path / 'x.npz')
   # As in big_vision's pt_224.npz.
-  assert stacked['params/llm/layers/attn/q_einsum/w'].shape == (2, 4, 32, 8)
-  assert stacked['params/llm/layers/attn/kv_einsum/w'].shape == (2, 2, 1, 32, 8)
-  assert stacked['params/llm/layers/mlp/gating_einsum'].shape == (2, 2, 32, 48)
-  assert stacked['params/img/head/kernel'].shape == (24, 32)
-  assert 'params/llm/layers/1/mlp/linear' in paligemma.to_big_vision(ours)
+  assert found['llm/layers/attn/q_einsum/w'].shape == (2, 4, 32, 8)
+  assert found['llm/layers/attn/kv_einsum/w'].shape == (2, 2, 1, 32, 8)
+  assert found['llm/layers/mlp/gating_einsum'].shape == (2, 2, 32, 48)
+  assert found['img/head/kernel'].shape == (24, 32)
+  assert same(
+    {n: np.asarray(x) for n, x in found.items()}, scan_layout.stack(ours)
+  )
+  # Not scanned, layers are called otherwise there.
+  named = {n.replace('llm/layers_', 'llm/layers/'): x for n, x in held.items()}
+  found = big_vision.modern(named)
+  assert same({n: np.asarray(x) for n, x in found.items()}, ours)
 
 
-def test_vocabulary_rows_are_cut_or_filled(checkpoint) -> None:
+def test_spare_rows_of_the_token_table(checkpoint) -> None:
+  """big_vision's table fits the hub's model; no spare row is ever sampled."""
   config, file, _ = checkpoint
-  ours = paligemma.to_ours(file, config)
+  ours = to_ours(file, config)
+  held = {name: leaves.from_array(x) for name, x in ours.items()}
   name = 'llm/embedder/input_embedding'
-  fewer = paligemma.with_vocabulary(ours, 60)[name]
-  np.testing.assert_array_equal(fewer, ours[name][:60])
-  more = paligemma.with_vocabulary(ours, 70)[name]
-  np.testing.assert_array_equal(more[:64], ours[name])
-  assert more.shape == (70, 32) and not more[64:].any()
+  wanted = {**ours, name: np.zeros((128, 32))}
+  fitted = fitting.fit(Weights('x', held), wanted, 65)
+  assert fitted.resampled == [f'{name} [64, 32] -> [128, 32]']
+  table = np.asarray(fitted.leaves[name])
+  np.testing.assert_array_equal(table[:64], ours[name])
+  x = np.random.default_rng(0).normal(size=(9, 32)).astype(np.float32)
+  logits = x @ table.T
+  assert (logits.argmax(1) < 64).all() and table[64:].any()
+  wanted[name] = np.zeros((129, 32))
+  with pytest.raises(ValueError, match=r'\[64, 32\].*set its vocab_size to 64'):
+    fitting.fit(Weights('x', held), wanted)
 
 
 def test_mistakes_are_named(checkpoint) -> None:
   config, file, _ = checkpoint
   lacking = dict(file)
   lacking.pop('multi_modal_projector.linear.bias')
-  with pytest.raises(ValueError, match=r'lack multi_modal_projector'):
-    paligemma.to_ours(lacking, config)
-  with pytest.raises(ValueError, match='no place for text_tower'):
-    paligemma.to_ours({**file, 'text_tower.weight': np.ones(2)}, config)
-  ours = paligemma.to_ours(file, config)
+  with pytest.raises(ValueError, match='missing: multi_modal_projector'):
+    to_ours(lacking, config)
+  with pytest.raises(ValueError, match='architecture: text_tower'):
+    to_ours({**file, 'text_tower.weight': np.ones(2)}, config)
+  ours = to_ours(file, config)
   ours.pop('llm/final_norm/scale')
   with pytest.raises(ValueError, match='llm/final_norm/scale'):
-    paligemma.to_theirs(ours, config)
+    to_theirs(ours, config)
 
 
 @pytest.mark.parametrize(

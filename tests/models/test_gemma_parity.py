@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from vidlm import decoding
-from vidlm.interop import paligemma, paligemma_config
+from vidlm.interop import leaves, paligemma_config, registry
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma, gemma_layers, scan_layout
@@ -56,6 +56,13 @@ def state(model: torch.nn.Module) -> dict[str, np.ndarray]:
   return {k: v.detach().numpy() for k, v in model.state_dict().items()}
 
 
+def imported(model: torch.nn.Module, config) -> dict[str, np.ndarray]:
+  """A model in our names; of a Gemma alone without 'llm/'."""
+  held = {name: leaves.from_array(x) for name, x in state(model).items()}
+  table = registry.family(config, 'here').read_table(config, held)
+  return {n: np.asarray(x) for n, x in table.to_ours(held, 'here')[0].items()}
+
+
 def tree(flat: dict[str, np.ndarray]):
   flat = {k: jnp.asarray(v) for k, v in scan_layout.stack(flat).items()}
   return flax.traverse_util.unflatten_dict(flat, sep='/')
@@ -77,7 +84,7 @@ def language_model(kind: str, kv_heads: int | None = None):
   model = model_class(config).eval()
   randomise(model)
   theirs = config.to_dict()
-  params = tree(paligemma.to_ours(state(model), theirs))['llm']
+  params = tree(imported(model, theirs))
   return (
     model,
     gemma.Gemma(paligemma_config.gemma_config(theirs, **FLOAT32)),
@@ -122,7 +129,7 @@ def vision_language_model(kind: str):
   model = transformers.PaliGemmaForConditionalGeneration(config).eval()
   randomise(model)
   theirs = config.to_dict()
-  params = tree(paligemma.to_ours(state(model), theirs))
+  params = tree(imported(model, theirs))
   ours = VideoVLM(
     **paligemma_config.model_fields(theirs, **FLOAT32),
     dtype='float32',

@@ -16,6 +16,7 @@ from etils import epath
 
 from vidlm.interop import leaves as leaves_lib
 from vidlm.interop.leaves import Leaf
+from vidlm.nn import scan_layout
 
 # Parameters lie under one of these, or at the top.
 _ROOTS = ('params/', 'opt/target/')
@@ -25,6 +26,9 @@ _OLD_BLOCK = {
   'LayerNorm_2': 'LayerNorm_1',
   'MlpBlock_3': 'MlpBlock_0',
 }
+# A Gemma that is not scanned has layers/0; here they are called as T5's.
+_GEMMA_LAYER = re.compile(r'^((?:llm/)?)layers/(\d+)/')
+_GEMMA = re.compile(r'((?:llm/)?)embedder/input_embedding')
 # Parts of a pooling head that once stood at the top of a tower.
 _INLINED = ('MlpBlock_0', 'MultiHeadDotProductAttention_0', 'LayerNorm_0')
 
@@ -113,6 +117,7 @@ def modern(found: Mapping[str, Leaf]) -> dict[str, Leaf]:
   renamed = {}
   for name, leaf in found.items():
     name = name.replace('Transformer/posembed_input/pos_', 'pos_')
+    name = _GEMMA_LAYER.sub(r'\1layers_\2/', name)
     parts = [
       _OLD_BLOCK.get(p, p) if 'encoderblock' in name else p
       for p in name.split('/')
@@ -158,8 +163,11 @@ def write(path: epath.PathLike, ours: Mapping[str, Leaf]) -> None:
 
   Args:
     path: Where to, ending in .npz.
-    ours: {name: leaf}, layers numbered.
+    ours: {name: leaf}, layers numbered. Those of a PaliGemma or Gemma are
+      stacked, as big_vision publishes them: its reader does not do it.
   """
+  if any(_GEMMA.fullmatch(name) for name in ours):
+    ours = scan_layout.stack(ours, leaves_lib.join)
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.parent / f'.{path.name}.{os.getpid()}'

@@ -12,6 +12,7 @@ from typing import Any
 
 from vidlm.interop import clip_names, mapping
 from vidlm.interop.leaves import Leaf
+from vidlm.nn.gemma_config import GemmaConfig
 from vidlm.nn.t5_layers import T5Config
 
 
@@ -36,7 +37,7 @@ class Description:
     num_frames: T.
   """
 
-  llm: T5Config | None = None
+  llm: T5Config | GemmaConfig | None = None
   img: Tower | None = None
   clip: clip_names.Shape | None = None
   whole: tuple[Mapping[str, Any], mapping.Table] | None = None
@@ -55,7 +56,7 @@ def of_model(model: Any, num_frames: int = 1) -> Description:
     ValueError: If it is neither, or its towers can't be described as CLIP's.
   """
   config = getattr(model, 'llm_config', None)
-  if isinstance(config, T5Config):
+  if isinstance(config, T5Config | GemmaConfig):
     tower = Tower(model.variant, model.image_size)
     return Description(llm=config, img=tower, num_frames=num_frames)
   if hasattr(model, 'img') and hasattr(model, 'txt'):
@@ -104,7 +105,7 @@ def of_leaves(found: Mapping[str, Leaf]) -> Description:
   llm = prefixed['llm'] or found
   img = prefixed['img'] or found
   described = Description(
-    _t5(llm) if 'encoder/relpos_bias/rel_embedding' in llm else None,
+    _language_model(llm),
     _tower(img) if 'embedding/kernel' in img else None,
   )
   if described == Description():
@@ -117,6 +118,41 @@ def of_leaves(found: Mapping[str, Leaf]) -> Description:
 def _count(found: Mapping[str, Leaf], pattern: str) -> int:
   numbers = [int(m[1]) for m in map(re.compile(pattern).match, found) if m]
   return 1 + max(numbers, default=-1)
+
+
+def _language_model(
+  found: Mapping[str, Leaf],
+) -> T5Config | GemmaConfig | None:
+  if 'encoder/relpos_bias/rel_embedding' in found:
+    return _t5(found)
+  if 'embedder/input_embedding' in found:
+    return _gemma(found)
+  return None
+
+
+def _gemma(found: Mapping[str, Leaf]) -> GemmaConfig:
+  """Caps and window are no shapes: those of every Gemma 2 of the hub."""
+  rows, width = found['embedder/input_embedding'].shape
+  layer = 'layers_0'
+  heads, head_dim, _ = found[f'{layer}/attn/attn_vec_einsum/w'].shape
+  keys = found.get(f'{layer}/attn/kv_einsum/w')
+  second = f'{layer}/post_ffw_norm/scale' in found
+  caps = {
+    'post_norms': True,
+    'attn_logit_cap': 50.0,
+    'final_logit_cap': 30.0,
+    'sliding_window': 4096,
+  }
+  return GemmaConfig(
+    vocab_size=rows,
+    emb_dim=width,
+    num_layers=_count(found, r'layers_(\d+)/'),
+    mlp_dim=found[f'{layer}/mlp/linear'].shape[0],
+    num_heads=heads,
+    num_kv_heads=heads if keys is None else keys.shape[1],
+    head_dim=head_dim,
+    **(caps if second else {}),
+  )
 
 
 def _t5(found: Mapping[str, Leaf]) -> T5Config:

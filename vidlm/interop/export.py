@@ -3,7 +3,9 @@
     T5            -> T5ForConditionalGeneration
     vision tower  -> SiglipVisionModel
     dual encoder  -> CLIPModel (with one frame it is the whole model)
-    video VLM     -> language_model/ and vision_tower/, each of the above
+    Gemma         -> GemmaForCausalLM, Gemma2ForCausalLM
+    VLM of Gemma  -> PaliGemmaForConditionalGeneration
+    VLM of T5     -> language_model/ and vision_tower/, each of the above
 
 What those classes have no place for is written to vidlm.safetensors beside
 them, under our names, so that reading back loses nothing.
@@ -19,12 +21,15 @@ from vidlm.interop import (
   clip_names,
   huggingface,
   mapping,
+  paligemma_config,
+  paligemma_names,
   safetensors_format,
   siglip_names,
   t5_names,
 )
 from vidlm.interop.described import Description, Tower
 from vidlm.interop.leaves import Leaf
+from vidlm.nn.gemma_config import GemmaConfig
 
 # Prefix of our names: the folder of that part of a VLM.
 PARTS = {'llm': 'language_model', 'img': 'vision_tower'}
@@ -60,6 +65,11 @@ def write_huggingface(
     return _write_part(
       folder, ours, described.llm or described.img, shard_bytes
     )
+  if isinstance(described.llm, GemmaConfig):
+    sizes = described.llm, described.img.variant, described.img.image_size
+    config = paligemma_config.to_config(*sizes)
+    table = paligemma_names.table(*sizes)
+    return _write(folder, config, table, ours, shard_bytes, extra=True)
   extra = {}
   for part, name in PARTS.items():
     inner = {
@@ -99,6 +109,11 @@ def _part(
       siglip_names.table(
         model.variant, model.image_size, 'vision_model.', pooled
       ),
+    )
+  if isinstance(model, GemmaConfig):
+    return (
+      paligemma_config.to_text_config(model),
+      paligemma_names.text_table(model),
     )
   return t5_names.to_config(model), t5_names.table(model)
 

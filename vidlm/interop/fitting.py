@@ -16,7 +16,14 @@ from vidlm.interop.weights import Weights
 from vidlm.nn import posemb
 
 # Tables with a row for each id of the tokenizer.
-_TOKENS = ('token_embedder/embedding', 'Embed_0/embedding')
+_TOKENS = (
+  'token_embedder/embedding',
+  'embedder/input_embedding',
+  'Embed_0/embedding',
+)
+# Hugging Face's table of PaliGemma has so many rows behind big_vision's 257,152
+# ids, of which the first stands for an image.
+_SPARE_ROWS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Fitted:
     leaves: {name: leaf} in the model's shapes.
     dropped: Names of the source that the model lacks.
     fresh: Names of the model that the source lacks.
-    resampled: Position embeddings that were brought to another size.
+    resampled: Position embeddings that were brought to another size, and token
+      tables that got spare rows.
   """
 
   leaves: dict[str, Leaf]
@@ -70,7 +78,7 @@ def fit(
   kept, resampled = {}, []
   for name in sorted(flat.keys() & wanted.keys()):
     target = tuple(wanted[name].shape)
-    leaf = _resampled(name, flat[name], target)
+    leaf = _resampled(name, _padded(name, flat[name], target), target)
     if leaf is not flat[name]:
       resampled.append(f'{name} {list(flat[name].shape)} -> {list(target)}')
     if leaf.shape != target:
@@ -147,6 +155,27 @@ def load_params(
     return checkpoints.load_params(checkpoint)
   opened = weights_lib.assemble(checkpoint)
   return fit_all(opened, wanted(), vocabulary_size, zeros)
+
+
+def _padded(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
+  """A Gemma's table of tokens with the spare rows of the hub's."""
+  if not name.endswith('embedder/input_embedding') or len(target) != 2:
+    return leaf
+  more = target[0] - leaf.shape[0]
+  if (
+    leaf.ndim != 2
+    or leaf.shape[1] != target[1]
+    or not (0 < more <= _SPARE_ROWS)
+  ):
+    return leaf
+
+  def load() -> np.ndarray:
+    value = leaf.load()
+    # The mean's logit is the mean of the logits: it is never the largest.
+    mean = value.mean(0, dtype=np.float32).astype(value.dtype)
+    return np.concatenate([value, np.broadcast_to(mean, (more, target[1]))])
+
+  return Leaf(target, leaf.dtype, load)
 
 
 def _resampled(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:

@@ -13,6 +13,7 @@ from etils import epath
 
 from vidlm.interop import (
   clip_names,
+  described,
   mapping,
   openai_names,
   registry,
@@ -178,6 +179,26 @@ def clip_shape(path: str) -> clip_names.Shape | None:
     if openai_names.is_openai(theirs):
       return openai_names.shape(theirs)
   return None
+
+
+def paligemma(path: str) -> described.Description | None:
+  """Sizes of the PaliGemma that lies at a path, or None if none does.
+
+  Args:
+    path: A folder.
+
+  Raises:
+    ValueError: If it is damaged, or not computed as ours is.
+  """
+  where = epath.Path(path)
+  if not (where / CONFIG).exists():
+    return None
+  config = read_config(where)
+  if 'parts' in config or registry.family(config, path) is not (
+    registry.PALIGEMMA
+  ):
+    return None
+  return registry.PALIGEMMA.describe(config)
 
 
 def write(

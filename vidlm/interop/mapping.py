@@ -18,7 +18,8 @@ import numpy as np
 from vidlm.interop import leaves as leaves_lib
 from vidlm.interop.leaves import Leaf
 
-# (our name, their name, axes) and, of fused tensors, (part, parts) or None.
+# (our name, their name or several, axes) and, of fused tensors, (part, parts)
+# or None.
 Row = tuple[Any, ...]
 
 
@@ -154,15 +155,20 @@ def rows(
   Args:
     table: (our name, their name, axes) and, of fused tensors, (part, parts).
     ours: Put before our names.
-    theirs: Put before their names.
+    theirs: Put before their names, each of several.
     **sizes: Of axes by name; those a row doesn't mention are left out.
   """
   out = []
   for name, other, axes, *part in table:
     used = set(re.findall(r'[a-z]\w*', axes))
     known = tuple((k, v) for k, v in sorted(sizes.items()) if k in used)
+    names = (
+      theirs + other
+      if isinstance(other, str)
+      else tuple(theirs + one for one in other)
+    )
     out.append(
-      Entry(ours + name, theirs + other, axes, known, part[0] if part else None)
+      Entry(ours + name, names, axes, known, part[0] if part else None)
     )
   return out
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.nn import vit
-from vidlm.nn.gemma import GemmaConfig
+from vidlm.interop import siglip_names
+from vidlm.nn.gemma_config import GemmaConfig
 
 # transformers' defaults, which a config.json leaves out.
 _GEMMA = {
@@ -37,8 +37,6 @@ _VISION = {
   'num_attention_heads': 16,
   'patch_size': 14,
   'image_size': 224,
-  'layer_norm_eps': 1e-6,
-  'hidden_act': 'gelu_pytorch_tanh',
 }
 # Gemma's first release says 'gelu' and means its tanh approximation.
 _ACTIVATIONS = ('gelu_pytorch_tanh', 'gelu')
@@ -114,14 +112,7 @@ def vision_config(config: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     ValueError: If its arithmetic is not our ViT's.
   """
-  vision = {**_VISION, **config['vision_config']}
-  for name in ('layer_norm_eps', 'hidden_act'):
-    if vision[name] != _VISION[name]:
-      raise ValueError(
-        f'config.json: {name} {vision[name]!r}, this ViT computes with '
-        f'{_VISION[name]!r}.'
-      )
-  return vision
+  return siglip_names.vision_config({**_VISION, **config['vision_config']})
 
 
 def model_fields(config: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
@@ -135,16 +126,9 @@ def model_fields(config: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
     Keyword arguments.
   """
   vision = vision_config(config)
-  sizes = (
-    'hidden_size',
-    'num_hidden_layers',
-    'intermediate_size',
-    'num_attention_heads',
-  )
-  numbers = ','.join(str(vision[name]) for name in sizes)
   return {
     'llm_config': gemma_config(config, **overrides),
-    'variant': f'{numbers}/{vision["patch_size"]}',
+    'variant': siglip_names.variant(vision),
     'image_size': vision['image_size'],
   }
 
@@ -162,7 +146,7 @@ def to_config(
   Returns:
     JSON values that `model_fields` reads back.
   """
-  v = vit.decode_variant(variant)
+  vision = siglip_names.to_config(variant, image_size, pooled=False)
   return {
     'architectures': ['PaliGemmaForConditionalGeneration'],
     'model_type': 'paligemma',
@@ -173,21 +157,29 @@ def to_config(
     'hidden_size': llm.emb_dim,
     'projection_dim': llm.emb_dim,
     'text_config': _text_config(llm),
-    'vision_config': {
-      'model_type': 'siglip_vision_model',
-      'hidden_size': v.width,
-      'intermediate_size': v.mlp_dim,
-      'num_hidden_layers': v.depth,
-      'num_attention_heads': v.num_heads,
-      'patch_size': v.patch_size,
-      'image_size': image_size,
-      'projection_dim': llm.emb_dim,
-      'vision_use_head': False,
-    },
+    'vision_config': {**vision, 'projection_dim': llm.emb_dim},
+  }
+
+
+def to_text_config(llm: GemmaConfig) -> dict[str, Any]:
+  """The config.json of a Gemma alone."""
+  name = 'Gemma2' if llm.post_norms else 'Gemma'
+  return {
+    'architectures': [f'{name}ForCausalLM'],
+    'bos_token_id': 2,
+    'eos_token_id': 1,
+    'pad_token_id': 0,
+    **_text_config(llm),
   }
 
 
 def _text_config(llm: GemmaConfig) -> dict[str, Any]:
+  extra = ('query_scale', 'attn_logit_cap', 'final_logit_cap', 'sliding_window')
+  found = [name for name in extra if getattr(llm, name)]
+  if found and not llm.post_norms:
+    raise ValueError(
+      f'{", ".join(found)} without post_norms: Gemma 1 of transformers has none'
+    )
   text = {
     'model_type': 'gemma2' if llm.post_norms else 'gemma',
     'vocab_size': llm.vocab_size,

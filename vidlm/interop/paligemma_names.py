@@ -1,183 +1,180 @@
-"""Tables of PaliGemma's and Gemma's names: ours, theirs, and how axes move."""
+"""PaliGemma and Gemma in Hugging Face's names <-> ours, which are big_vision's.
 
+Source of the names: transformers, `models/{paligemma,gemma,gemma2,siglip}`, and
+the checkpoints on its hub; google-research/big_vision, `models/ppp/gemma.py`.
+The vision tower is SigLIP's.
+"""
+
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vidlm.interop import paligemma_config
+from vidlm.interop import mapping, paligemma_config, siglip_names
+from vidlm.interop.leaves import Leaf
+from vidlm.nn.gemma_config import GemmaConfig
 
-# Ours, theirs (several are stacked in front), 'their axes -> our axes'.
-Row = tuple[str, tuple[str, ...], str]
-
-# Prefixes of checkpoints on the hub (kept by `save_pretrained`), of modules in
-# transformers 5, and of a language model alone.
-_TEXT = ('language_model.model.', 'model.language_model.', 'model.')
+# Prefixes of checkpoints on the hub (kept by `save_pretrained`), then of
+# modules in transformers 4.52 and after.
+_TEXT = ('language_model.model.', 'model.language_model.')
+_TEXT_ALONE = ('model.',)
 _VISION = (
   'vision_tower.vision_model.',
   'vision_tower.',
+  'model.vision_tower.vision_model.',
   'model.vision_tower.',
 )
 _PROJECTOR = (
   'multi_modal_projector.linear.',
   'model.multi_modal_projector.linear.',
 )
+# The output layer is the table of tokens; some files hold it once more.
+_COPIES = (r'(.*\.)?lm_head\.weight', r'.*\.position_ids', r'.*\.inv_freq')
+# The pooling head, which nothing of a VLM sees.
+_HEAD = (r'(model\.)?vision_tower\.(vision_model\.)?head\..*',)
+
+# Their post_attention_layernorm is what its name says in Gemma 2 alone.
+_NORMS = {
+  'pre_attention_norm': 'input_layernorm',
+  'pre_ffw_norm': 'post_attention_layernorm',
+}
+_NORMS2 = {
+  'pre_attention_norm': 'input_layernorm',
+  'post_attention_norm': 'post_attention_layernorm',
+  'pre_ffw_norm': 'pre_feedforward_layernorm',
+  'post_ffw_norm': 'post_feedforward_layernorm',
+}
 
 
-def sizes(config: Mapping[str, Any]) -> dict[str, int]:
-  """Sizes of the axes that are split: d of Gemma's heads, e of the ViT's."""
-  sizes = {'d': paligemma_config.gemma_config(config).head_dim}
-  if 'vision_config' in config:
-    vision = paligemma_config.vision_config(config)
-    sizes['e'] = vision['hidden_size'] // vision['num_attention_heads']
-  return sizes
-
-
-def rows(
-  config: Mapping[str, Any], theirs: Iterable[str] = ()
-) -> tuple[Row, ...]:
-  """Returns all rows of a model.
+def read_table(
+  config: Mapping[str, Any], theirs: Mapping[str, Leaf]
+) -> mapping.Table:
+  """The table that reads a PaliGemma.
 
   Args:
-    config: a config.json of PaliGemma, Gemma or Gemma 2.
-    theirs: their names, which tell the prefixes; by default the hub's.
+    config: Its config.json.
+    theirs: Its tensors, whose names tell the prefixes.
+
+  Raises:
+    ValueError: If it is not computed as ours is.
+  """
+  _check_tied(config, theirs)
+  fields = paligemma_config.model_fields(config)
+  return table(
+    fields['llm_config'], fields['variant'], fields['image_size'], theirs
+  )
+
+
+def read_text_table(
+  config: Mapping[str, Any], theirs: Mapping[str, Leaf]
+) -> mapping.Table:
+  """As `read_table`, for a Gemma alone; our names have no 'llm/' then."""
+  _check_tied(config, theirs)
+  return text_table(paligemma_config.gemma_config(config))
+
+
+def table(
+  llm: GemmaConfig, variant: str, image_size: int, theirs: Iterable[str] = ()
+) -> mapping.Table:
+  """All rows of a PaliGemma.
+
+  Args:
+    llm: Sizes of the language model.
+    variant: Of the ViT, see `vit.decode_variant`.
+    image_size: Pixels of a side.
+    theirs: Their names, which tell the prefixes; by default the hub's.
   """
   theirs = set(theirs)
-  vision = 'vision_config' in config
-  # A Gemma alone is called by the last prefix.
-  text = _TEXT if vision else _TEXT[-1:]
-  prefix = _prefix(text, 'norm.weight', theirs)
-  table = _text_rows(config, prefix)
-  if not vision:
-    return tuple(table)
-  prefix = _prefix(_VISION, 'post_layernorm.weight', theirs)
-  table += _vision_rows(config, prefix)
-  prefix = _prefix(_PROJECTOR, 'weight', theirs)
-  table += [
-    ('img/head/kernel', (f'{prefix}weight',), 'o c -> c o'),
-    ('img/head/bias', (f'{prefix}bias',), 'o -> o'),
-  ]
-  return tuple(table)
+  text = _prefix(_TEXT, 'norm.weight', theirs)
+  vision = _prefix(_VISION, 'post_layernorm.weight', theirs)
+  tower = siglip_names.table(variant, image_size, vision, pooled=False)
+  projector = mapping.rows(
+    [
+      ('img/head/kernel', 'weight', 'o c -> c o'),
+      ('img/head/bias', 'bias', 'o -> o'),
+    ],
+    '',
+    _prefix(_PROJECTOR, 'weight', theirs),
+    o=llm.emb_dim,
+  )
+  entries = (
+    *_text_rows(llm, 'llm/', text),
+    *(dataclasses.replace(e, ours=f'img/{e.ours}') for e in tower.entries),
+    *projector,
+  )
+  return mapping.Table(entries, _COPIES, _HEAD)
+
+
+def text_table(llm: GemmaConfig) -> mapping.Table:
+  """All rows of a Gemma alone."""
+  return mapping.Table(tuple(_text_rows(llm, '', *_TEXT_ALONE)), _COPIES)
+
+
+def _check_tied(config: Mapping[str, Any], theirs: Iterable[str]) -> None:
+  text = config.get('text_config', config)
+  tied = text.get('tie_word_embeddings', True)
+  if not (tied and config.get('tie_word_embeddings', True)) and any(
+    name.endswith('lm_head.weight') for name in theirs
+  ):
+    raise ValueError(
+      'config.json: tie_word_embeddings is off; the output layer of a Gemma '
+      'here is its table of tokens'
+    )
 
 
 def _prefix(prefixes: Iterable[str], leaf: str, names: set[str]) -> str:
-  """Returns the prefix in use; the first if it cannot be told."""
+  """The prefix in use; the first if it can't be told."""
   prefixes = tuple(prefixes)
   return next((p for p in prefixes if f'{p}{leaf}' in names), prefixes[0])
 
 
-def _text_rows(config: Mapping[str, Any], prefix: str) -> list[Row]:
-  cfg = paligemma_config.gemma_config(config)
-  table = [
-    (
-      'llm/embedder/input_embedding',
-      (f'{prefix}embed_tokens.weight',),
-      'v c -> v c',
-    ),
-    ('llm/final_norm/scale', (f'{prefix}norm.weight',), 'c -> c'),
+def _text_rows(llm: GemmaConfig, ours: str, theirs: str) -> list[mapping.Entry]:
+  sizes = {
+    'v': llm.vocab_size,
+    'c': llm.emb_dim,
+    'm': llm.mlp_dim,
+    'k': llm.num_heads,
+    'g': llm.num_kv_heads,
+    'd': llm.head_dim,
+  }
+  top = [
+    ('embedder/input_embedding', 'embed_tokens.weight', 'v c -> v c'),
+    ('final_norm/scale', 'norm.weight', 'c -> c'),
   ]
-  if cfg.num_heads == cfg.num_kv_heads:
-    fused = [('attn/qkv_einsum/w', ('q', 'k', 'v'))]
-  else:
-    fused = [('attn/q_einsum/w', ('q',)), ('attn/kv_einsum/w', ('k', 'v'))]
-  block = [
-    (
-      name,
-      tuple(f'self_attn.{p}_proj.weight' for p in parts),
-      '(k d) c -> k c d' if len(parts) == 1 else 'p (k d) c -> p k c d',
-    )
-    for name, parts in fused
-  ]
+  block = [*_attention(llm), *_mlp()]
   block += [
-    (
-      'attn/attn_vec_einsum/w',
-      ('self_attn.o_proj.weight',),
-      'c (k d) -> k d c',
-    ),
+    (f'{name}/scale', f'{other}.weight', 'c -> c')
+    for name, other in (_NORMS2 if llm.post_norms else _NORMS).items()
+  ]
+  entries = mapping.rows(top, ours, theirs, **sizes)
+  for i in range(llm.num_layers):
+    entries += mapping.rows(
+      block, f'{ours}layers_{i}/', f'{theirs}layers.{i}.', **sizes
+    )
+  return entries
+
+
+def _attention(llm: GemmaConfig) -> list[mapping.Row]:
+  q, k, v = (f'self_attn.{p}_proj.weight' for p in 'qkv')
+  out = (
+    'attn/attn_vec_einsum/w',
+    'self_attn.o_proj.weight',
+    'c (k d) -> k d c',
+  )
+  if llm.num_heads == llm.num_kv_heads:
+    return [('attn/qkv_einsum/w', (q, k, v), 'p (k d) c -> p k c d'), out]
+  return [
+    ('attn/q_einsum/w', q, '(k d) c -> k c d'),
+    ('attn/kv_einsum/w', (k, v), 'p (g d) c -> p g c d'),
+    out,
+  ]
+
+
+def _mlp() -> list[mapping.Row]:
+  return [
     (
       'mlp/gating_einsum',
       ('mlp.gate_proj.weight', 'mlp.up_proj.weight'),
       'p m c -> p c m',
     ),
-    ('mlp/linear', ('mlp.down_proj.weight',), 'c m -> m c'),
-  ]
-  norms = {
-    'pre_attention_norm': 'input_layernorm',
-    'pre_ffw_norm': 'post_attention_layernorm',
-  }
-  if cfg.post_norms:
-    # Their post_attention_layernorm is what its name says in Gemma 2 alone.
-    norms = {
-      'pre_attention_norm': 'input_layernorm',
-      'post_attention_norm': 'post_attention_layernorm',
-      'pre_ffw_norm': 'pre_feedforward_layernorm',
-      'post_ffw_norm': 'post_feedforward_layernorm',
-    }
-  block += [
-    (f'{ours}/scale', (f'{name}.weight',), 'c -> c')
-    for ours, name in norms.items()
-  ]
-  return table + _numbered(
-    block, 'llm/layers_', f'{prefix}layers.', cfg.num_layers
-  )
-
-
-def _vision_rows(config: Mapping[str, Any], prefix: str) -> list[Row]:
-  def pair(ours: str, theirs: str, kernel: str, bias: str) -> list[Row]:
-    return [
-      (f'{ours}/kernel', (f'{theirs}.weight',), kernel),
-      (f'{ours}/bias', (f'{theirs}.bias',), bias),
-    ]
-
-  def norm(ours: str, theirs: str) -> list[Row]:
-    return [
-      (f'{ours}/scale', (f'{theirs}.weight',), 'c -> c'),
-      (f'{ours}/bias', (f'{theirs}.bias',), 'c -> c'),
-    ]
-
-  attention = 'MultiHeadDotProductAttention_0'
-  block = norm('LayerNorm_0', 'layer_norm1') + norm(
-    'LayerNorm_1', 'layer_norm2'
-  )
-  for name in ('query', 'key', 'value'):
-    block += pair(
-      f'{attention}/{name}',
-      f'self_attn.{name[0]}_proj',
-      '(h e) c -> c h e',
-      '(h e) -> h e',
-    )
-  block += pair(
-    f'{attention}/out', 'self_attn.out_proj', 'c (h e) -> h e c', 'c -> c'
-  )
-  for i in range(2):
-    block += pair(
-      f'MlpBlock_0/Dense_{i}', f'mlp.fc{i + 1}', 'o i -> i o', 'o -> o'
-    )
-  top = pair(
-    'img/embedding',
-    f'{prefix}embeddings.patch_embedding',
-    'c rgb y x -> y x rgb c',
-    'c -> c',
-  )
-  top.append(
-    (
-      'img/pos_embedding',
-      (f'{prefix}embeddings.position_embedding.weight',),
-      'n c -> 1 n c',
-    )
-  )
-  top += norm('img/Transformer/encoder_norm', f'{prefix}post_layernorm')
-  return top + _numbered(
-    block,
-    'img/Transformer/encoderblock_',
-    f'{prefix}encoder.layers.',
-    paligemma_config.vision_config(config)['num_hidden_layers'],
-  )
-
-
-def _numbered(
-  block: list[Row], ours: str, theirs: str, depth: int
-) -> list[Row]:
-  return [
-    (f'{ours}{i}/{name}', tuple(f'{theirs}{i}.{n}' for n in names), axes)
-    for i in range(depth)
-    for name, names, axes in block
+    ('mlp/linear', 'mlp.down_proj.weight', 'c m -> m c'),
   ]

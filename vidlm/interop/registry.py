@@ -7,7 +7,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vidlm.interop import clip_names, siglip_names, t5_names
+from vidlm.interop import (
+  clip_names,
+  paligemma_config,
+  paligemma_names,
+  siglip_names,
+  t5_names,
+)
 from vidlm.interop.described import Description, Tower
 from vidlm.interop.leaves import Leaf
 from vidlm.interop.mapping import Table
@@ -38,6 +44,12 @@ def _describe_siglip(config: Mapping[str, Any]) -> Description:
   return Description(img=tower)
 
 
+def _describe_paligemma(config: Mapping[str, Any]) -> Description:
+  fields = paligemma_config.model_fields(config)
+  tower = Tower(fields['variant'], fields['image_size'])
+  return Description(llm=fields['llm_config'], img=tower)
+
+
 T5 = Family(
   'T5',
   'llm',
@@ -50,6 +62,16 @@ CLIP = Family(
   '',
   clip_names.read_table,
   lambda config: Description(clip=clip_names.shape(config)),
+)
+
+PALIGEMMA = Family(
+  'PaliGemma', '', paligemma_names.read_table, _describe_paligemma
+)
+GEMMA = Family(
+  'Gemma',
+  'llm',
+  paligemma_names.read_text_table,
+  lambda config: Description(llm=paligemma_config.gemma_config(config)),
 )
 
 _FAMILIES: dict[str, Family] = {}
@@ -89,6 +111,8 @@ register(
   ['SiglipModel', 'SiglipVisionModel', 'siglip', 'siglip_vision_model'],
 )
 register(CLIP, ['CLIPModel', 'clip'])
+register(PALIGEMMA, ['PaliGemmaForConditionalGeneration', 'paligemma'])
+register(GEMMA, ['GemmaForCausalLM', 'Gemma2ForCausalLM', 'gemma', 'gemma2'])
 
 
 def family(config: Mapping[str, Any], where: str) -> Family:

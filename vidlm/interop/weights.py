@@ -11,7 +11,11 @@ from vidlm.interop.leaves import Leaf
 from vidlm.nn import scan_layout
 
 # Leaves by which a model without a prefix is recognised, and its place.
-_MARKS = {'token_embedder/embedding': 'llm', 'embedding/kernel': 'img'}
+_MARKS = {
+  'token_embedder/embedding': 'llm',
+  'embedder/input_embedding': 'llm',
+  'embedding/kernel': 'img',
+}
 
 
 @dataclasses.dataclass(frozen=True)
