@@ -42,7 +42,9 @@ real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	  -m 'not slow and not alone' $(ARGS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest -m 'alone and not slow' $(ARGS) || [ $$? = 5 ]
 
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -9,6 +9,8 @@ import pytest
 
 from vidlm.captions import caption
 
+pytestmark = pytest.mark.alone
+
 MOMENTS = 10
 
 

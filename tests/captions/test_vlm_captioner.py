@@ -251,6 +251,8 @@ import importlib.util, os, signal, sys
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'
 import jax
+
+pytestmark = pytest.mark.alone
 script, output, folder, address, index, kill = sys.argv[1:]
 jax.distributed.initialize(
   address, 2, int(index), heartbeat_timeout_seconds=10

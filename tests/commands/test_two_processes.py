@@ -24,7 +24,10 @@ CLOSE = 1e-5
 # makes that as large as any other.
 UNSEEN = 'key/bias'
 
-pytestmark = pytest.mark.timeout(1800)  # many starts, on a machine that is busy
+pytestmark = [
+  pytest.mark.alone,
+  pytest.mark.timeout(1800),  # many starts, on a machine that is busy
+]
 
 
 @pytest.fixture(scope='module')

@@ -19,6 +19,8 @@ import toy_training as toy
 
 from vidlm.core import loop, optim, partitioning, step, trees
 
+pytestmark = pytest.mark.alone
+
 
 def lines(model_dir):
   path = pathlib.Path(model_dir) / 'metrics.jsonl'

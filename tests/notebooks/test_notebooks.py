@@ -66,12 +66,13 @@ def test_stored_without_outputs_and_absolute_paths(path):
 
 def test_inspect_captions(execute, tiny_run):
   sets = {n: str(tiny_run.root / 'captions' / n) for n in tiny_run.said}
+  word = 'square'
   notebook, seen = execute(
     'inspect_captions',
     {
       'CAPTION_SETS': json.dumps(sets),
       'CLIPS': tiny_run.root / 'data' / 'web_clips',
-      'WORD': 'a',
+      'WORD': word,
     },
     [
       *('captions', 'found', 'filtered', 'failed', 'overview', 'longest'),
@@ -92,7 +93,7 @@ def test_inspect_captions(execute, tiny_run):
 
   everything = [text for texts in said.values() for text in texts]
   found = list(table(seen.found).caption)
-  wanted = [t for t in everything if 'a' in t.lower().split()]
+  wanted = [t for t in everything if word in t.lower().split()]
   assert found == wanted and 0 < len(found) < len(everything)
   filtered = table(seen.filtered)
   assert all(len(t.split()) <= seen.MAX_WORDS for t in filtered.caption)
