@@ -52,12 +52,13 @@ def test_captions(trained, data, printed, tmp_path):
     '--max_length=12',
   )
   predictions = written.pop('predictions')
+  per_item = written.pop('cider_per_item')
   assert shown == written
   reader = clips.open_clips(str(folder), 'test')
   references = dict(zip(reader.clip_ids(), reader.texts(), strict=True))
   assert predictions.keys() == references.keys()
   expected = captioning.evaluate_captions(predictions, references, split='test')
-  per_item = expected.pop('cider_per_item')
+  assert expected.pop('cider_per_item') == per_item
   expected.pop('protocol')
   assert expected.items() <= shown.items()
   assert shown['n'] == 6 and shown['protocol']['decoding'] == 'greedy'
