@@ -9,8 +9,6 @@ import pytest
 
 from vidlm.captions import caption
 
-pytestmark = pytest.mark.alone
-
 MOMENTS = 10
 
 

@@ -251,8 +251,6 @@ import importlib.util, os, signal, sys
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'
 import jax
-
-pytestmark = pytest.mark.alone
 script, output, folder, address, index, kill = sys.argv[1:]
 jax.distributed.initialize(
   address, 2, int(index), heartbeat_timeout_seconds=10
@@ -299,6 +297,7 @@ def start_two(words):
   return start
 
 
+@pytest.mark.alone
 def test_two_distributed_processes_one_of_them_killed(
   make, start_two, tmp_path, hashes
 ):

@@ -19,8 +19,6 @@ import toy_training as toy
 
 from vidlm.core import loop, optim, partitioning, step, trees
 
-pytestmark = pytest.mark.alone
-
 
 def lines(model_dir):
   path = pathlib.Path(model_dir) / 'metrics.jsonl'
@@ -100,6 +98,7 @@ def wait_for_step(process, model_dir, wanted, timeout=120):
   raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.alone
 def test_resume_after_kill_9_is_exact(tmp_path):
   process = start(tmp_path / 'killed', '--pause=0.02')
   wanted = random.Random(os.getpid()).randint(5, 30)
