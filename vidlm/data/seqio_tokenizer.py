@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import seqio
-import tensorflow as tf
-
+from vidlm.data import seqio_python
 from vidlm.data import vocabulary as vocabulary_lib
 
 
-class TokenizerVocabulary(seqio.Vocabulary):
+class TokenizerVocabulary(seqio_python.PythonVocabulary):
   """Encodes and decodes in Python, also inside a tf.data graph."""
 
   def __init__(self, vocabulary: 'vocabulary_lib.TokenizerFile'):
@@ -41,22 +38,6 @@ class TokenizerVocabulary(seqio.Vocabulary):
 
   def _decode(self, ids: Sequence[int]) -> str:
     return self._vocabulary.decode(ids)
-
-  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    def encode(text: Any) -> np.ndarray:
-      # TensorFlow hands over bytes in a graph and an array when eager.
-      raw = np.asarray(text, object).item()
-      return np.array(self._encode(raw.decode('utf-8', 'replace')), np.int32)
-
-    ids = tf.numpy_function(encode, [s], tf.int32)
-    ids.set_shape([None])
-    return ids
-
-  def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-    def decode(row: np.ndarray) -> bytes:
-      return self._decode(row.tolist()).encode()
-
-    return tf.ensure_shape(tf.numpy_function(decode, [ids], tf.string), [])
 
   def __eq__(self, other: Any) -> bool:
     same = isinstance(other, TokenizerVocabulary)
