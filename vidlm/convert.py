@@ -84,6 +84,10 @@ def convert(
   )
   if format not in FORMATS:
     raise ValueError(f'--format={format}: choose one of {", ".join(FORMATS)}')
+  if target.startswith('hf://'):
+    raise ValueError(
+      f'{target}: convert writes files; give a folder, and upload that'
+    )
   if epath.Path(target).exists():
     raise FileExistsError(f'{target} is there already; choose another name')
   opened = weights.assemble(source)

@@ -240,3 +240,9 @@ def test_convert_fails_with_one_line_and_leaves_nothing(folder, capsys):
   assert sorted(p.name for p in pathlib.Path(folder.parent).iterdir()) == [
     'model'
   ]
+
+
+def test_the_hub_is_no_target(folder, capsys):
+  with pytest.raises(SystemExit, match='2'):
+    cli.main(['convert', str(folder), 'hf://owner/name'])
+  assert 'give a folder' in capsys.readouterr().err.splitlines()[-1]
