@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vidlm.core import commands
+from vidlm.core import commands, huge_pages
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Entry point of the `dualenc` command."""
-  argv = sys.argv[1:] if argv is None else list(argv)
+  if argv is None:
+    huge_pages.restart()
+    argv = sys.argv[1:]
   sys.exit(
     commands.run(
       'dualenc',

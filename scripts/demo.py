@@ -28,7 +28,7 @@ import demo_report
 import demo_scores
 import gin
 
-from vidlm.core import launch
+from vidlm.core import huge_pages, launch
 
 RECIPES = 'configs/miniature'
 STAGES = ('image_vlm', 'visual', 'language')
@@ -333,6 +333,7 @@ def main() -> None:
     help='of corpora and steps; below 1 only the path shows',
   )
   args = parser.parse_args()
+  huge_pages.restart()
   args.output.mkdir(parents=True, exist_ok=True)
   launch.start_logging()
   launch.use_compilation_cache()

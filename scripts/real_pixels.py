@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import demo_report
 import real_pixels_report
 
-from vidlm.core import launch
+from vidlm.core import huge_pages, launch
 
 RECIPES = 'configs/real_pixels'
 CAPTIONS = tuple(
@@ -283,6 +283,7 @@ def main() -> None:
     help='of the training steps; far below 1 only the path shows',
   )
   args = parser.parse_args()
+  huge_pages.restart()
   launch.start_logging()
   launch.use_compilation_cache()
   try:

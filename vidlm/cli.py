@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 
 from vidlm import eval_run, prepare_run
-from vidlm.core import commands
+from vidlm.core import commands, huge_pages
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Entry point of the `vidlm` command."""
-  argv = sys.argv[1:] if argv is None else list(argv)
+  if argv is None:
+    huge_pages.restart()
+    argv = sys.argv[1:]
   sys.exit(
     commands.run(
       'vidlm',
