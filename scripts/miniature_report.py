@@ -10,6 +10,7 @@ from typing import Any
 import demo_report
 import miniature_pages
 import miniature_runs as runs
+import miniature_specs as specs
 import paper_table
 
 SHARED_NOTE = (
@@ -39,7 +40,7 @@ def write(
   folder.mkdir(exist_ok=True)
   about = circumstances_of(output, seeds, command, scale)
   demo_report.write_json(about, folder / 'run.json')
-  tables = [gather(name, output, seeds) for name in runs.TABLES]
+  tables = [gather(name, output, seeds) for name in specs.TABLES]
   for table in tables:
     name = table['name']
     demo_report.write_json({**table, 'run': about}, folder / f'{name}.json')
@@ -82,14 +83,14 @@ def gather(
   """A table with what the paper has and what came out.
 
   Args:
-    name: Of `miniature_runs.TABLES`.
+    name: Of `miniature_specs.TABLES`.
     output: Folder of the runs.
     seeds: Those that are done.
 
   Returns:
     `rows` with their cells, `orders` and `steps`: see `order_of`, `steps_of`.
   """
-  table = runs.TABLES[name]
+  table = specs.TABLES[name]
   rows = [
     {
       'row': row,
@@ -120,11 +121,11 @@ def _cell(
   name: str,
   row: str,
   run: str,
-  column: runs.Column,
+  column: specs.Column,
   output: pathlib.Path,
   seeds: Sequence[int],
 ) -> dict[str, Any]:
-  table = runs.TABLES[name]
+  table = specs.TABLES[name]
   scores = [
     _read(output / f'seed_{seed}/scores/{column.file.format(run=run)}')
     for seed in (seeds[:1] if run in runs.SHARED else seeds)

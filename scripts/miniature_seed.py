@@ -12,6 +12,7 @@ from typing import Any
 import demo
 import demo_scores
 import miniature_runs as runs
+import miniature_specs as specs
 
 from vidlm.core import launch
 
@@ -255,7 +256,7 @@ class Seed(demo.Demo):
       scores / f'{self.dualenc_name("image", None)}.json', self._score_image
     )
     demo_scores.score(self)
-    for row in runs.TABLES['table_4'].rows.values():
+    for row in specs.TABLES['table_4'].rows.values():
       demo_scores.cached(
         scores / f'captions.{row}.json', lambda r=row: self._shares(r)
       )

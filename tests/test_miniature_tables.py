@@ -11,14 +11,15 @@ sys.path.insert(0, str(ROOT / 'scripts'))
 
 import miniature_report  # noqa: E402
 import miniature_runs as runs  # noqa: E402
+import miniature_specs as specs  # noqa: E402
 import paper_table  # noqa: E402
 
 SEEDS = (0, 1, 2)
 
 
-@pytest.mark.parametrize('name', runs.TABLES)
+@pytest.mark.parametrize('name', specs.TABLES)
 def test_rows_and_columns_are_the_papers(name: str):
-  table = runs.TABLES[name]
+  table = specs.TABLES[name]
   _, columns, rows = paper_table.TABLES[name]
   assert set(table.rows) - set(table.extra) == set(rows)
   assert list(rows) == [row for row in table.rows if row in rows]
@@ -29,7 +30,7 @@ def test_rows_and_columns_are_the_papers(name: str):
 def test_every_row_is_made_and_every_model_shown():
   shown = {
     (column.file.split('.')[0].split('_')[0], run)
-    for table in runs.TABLES.values()
+    for table in specs.TABLES.values()
     for run in table.rows.values()
     for column in table.columns
   }
@@ -119,11 +120,11 @@ def report(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_each_table_comes_in_three_formats(report: pathlib.Path):
-  for name in runs.TABLES:
+  for name in specs.TABLES:
     for suffix in ('json', 'md', 'html'):
       assert (report / f'{name}.{suffix}').stat().st_size > 500
   readme = (report / 'README.md').read_text()
-  assert readme.count('\n## Table') == len(runs.TABLES)
+  assert readme.count('\n## Table') == len(specs.TABLES)
   assert 'the command' in readme and 'a seed: 80, 80, 80 s' in readme
 
 
