@@ -93,6 +93,7 @@ def about_blocks(about: Mapping[str, Any]) -> list[Block]:
     f'command: {about["command"]}',
     f'seeds {", ".join(map(str, about["seeds"]))}; shared by them: '
     f'{shared:.0f} s; a seed: {", ".join(f"{s:.0f}" for s in seeds)} s',
+    'steps: ' + ', '.join(f'{k} {v}' for k, v in about['steps'].items()),
     f'commit {", ".join(about["commits"])}',
     'machine: ' + ', '.join(f'{k} {v}' for k, v in about['machine'].items()),
   ]

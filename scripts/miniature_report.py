@@ -66,11 +66,21 @@ def circumstances_of(
     'scale': scale,
     'commits': list(dict.fromkeys(run['commit'] for run in ran)),
     'machine': ran[0]['machine'],
+    'steps': _steps(output / f'seed_{seeds[0]}'),
     'seconds': {k: round(sum(v.values()), 1) for k, v in spent.items()},
     'runs': {
       k: {name: round(s, 1) for name, s in v.items()} for k, v in spent.items()
     },
   }
+
+
+def _steps(folder: pathlib.Path) -> dict[str, int]:
+  """Model -> the steps it was trained for."""
+  found: dict[str, int] = {}
+  for path in sorted(folder.glob('*/checkpoint_*')):
+    name, steps = path.parent.name, int(path.name.rpartition('_')[2])
+    found[name] = max(steps, found.get(name, 0))
+  return found
 
 
 def _read(path: pathlib.Path) -> Any:

@@ -7,6 +7,9 @@ and InternVid.
 
 import dataclasses
 
+from vidlm.miniature import config
+
+_WORLD = config.MiniatureConfig()
 # Seconds on 2 quiet cores, measured in the demo: what the budget counts with.
 STAGE_0 = 260.0
 PREPARE = 110.0  # 72 of the demo, and 2,400 clips more, read twice
@@ -109,7 +112,9 @@ TOWERS_OF: dict[str, Towers] = {
   'b_summary': Towers('web_b', 'b_summary'),
   'b_language': Towers('web_b', 'b_language'),
   'both': Towers('web_a', 'a_language', 'b_language', 'dualenc_both', 2.0),
-  'human': Towers('short_captions', size=4000 / 2400),
+  'human': Towers(
+    'short_captions', size=_WORLD.short_captions / _WORLD.web_clips
+  ),
 }
 # Not trained here: one model for all seeds.
 SHARED = ('image_vlm',)
