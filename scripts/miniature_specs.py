@@ -9,6 +9,7 @@ from vidlm.miniature import config, conversations
 
 _WORLD = config.MiniatureConfig()
 
+
 @dataclasses.dataclass(frozen=True)
 class Column:
   """A score of ours, and the paper's that it stands for.
@@ -187,9 +188,9 @@ TABLES: dict[str, Table] = {
       'visual_self': 'visual_self',
     },
     (
-      f'Trained on {_WORLD.short_captions:,} clips with one short noisy caption '
-      'each (S-MiT), from the image VLM on, with equal steps and one peak rate '
-      'for all.',
+      f'Trained on {_WORLD.short_captions:,} clips with one short noisy '
+      'caption each (S-MiT), from the image VLM on, with equal steps and one '
+      'peak rate for all.',
       'Self-training: half of each batch are captions of the VLM after visual '
       f'and language adaptation on {_WORLD.web_clips:,} web clips.',
       _CIDER_NOTE,
@@ -212,10 +213,10 @@ TABLES: dict[str, Table] = {
     (
       'None: the image VLM, one model for all seeds. The others train F_L from '
       'visual adaptation on, with equal steps.',
-      f'LLaVA: conversations about {conversations.IMAGES:,} stills, as clips of '
-      'one frame. ActivityNet-Instruct: three questions about each of the '
-      f'{_WORLD.narratives} clips with narratives, answered with sentences of these. Both are read by the '
-      'readers of the originals.',
+      f'LLaVA: conversations about {conversations.IMAGES:,} stills, as clips '
+      'of one frame. ActivityNet-Instruct: three questions about each of the '
+      f'{_WORLD.narratives} clips with narratives, answered with sentences of '
+      'these. Both are read by the readers of the originals.',
       'Ours: questions and answers that an endpoint in the process makes of '
       'the narratives through `vidlm instruct`.',
       _CIDER_NOTE,
@@ -234,8 +235,8 @@ TABLES: dict[str, Table] = {
     },
     (
       f'S-MiT: the {_WORLD.short_captions:,} short captions with the errors of '
-      'a recogniser; in the '
-      "paper S-MiT has a fifteenth of VideoCC's clips, here it has more.",
+      "a recogniser; in the paper S-MiT has a fifteenth of VideoCC's clips, "
+      'here it has more.',
       *_WEB,
       *_TOWER_NOTES,
     ),
