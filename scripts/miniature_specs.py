@@ -172,7 +172,9 @@ TABLES: dict[str, Table] = {
       'Frame by frame: 8 frames, one sampled caption each, all kept. The '
       'language model that summarizes them is a stand-in (`vidlm.miniature.'
       'summarizer`) behind the real `vidlm instruct summarize`: it sees the '
-      "prompt's text only, and follows the places and sizes told in it.",
+      "prompt's text only, and follows the places and sizes told in it. "
+      'Captions of stills tell these here, so that text alone tells many a '
+      'motion; those of the photographs that WebLI has seldom do.',
       'Several: 4 captions a clip by nucleus sampling; one: the first of them.',
       *_TOWER_NOTES[:2],
       'The last two columns are ours: captions of the training clips against '
