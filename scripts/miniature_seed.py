@@ -54,6 +54,7 @@ class Shared(demo.Demo):
         size=None,
         workers=2,
         description=f'Miniature: {name}.',
+        overwrite=True,  # drawn again means read again; else this does nothing
       )
 
   def other_instructions(self) -> None:
