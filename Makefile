@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo real-pixels test test-slow lint format bench-gpu clean
+.PHONY: help demo tables real-pixels test test-slow lint format bench-gpu clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
@@ -34,6 +34,10 @@ help: ## list the targets
 demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
 	$(BIN)/python scripts/demo.py --output=runs/demo \
 	  $(if $(VIDEOS),--videos="$(VIDEOS)") $(ARGS)
+
+tables: $(VENV)/.demo ## the paper's tables in miniature, three seeds; resumable
+	$(BIN)/python scripts/miniature_tables.py --output=runs/tables \
+	  --seeds=0,1,2 $(ARGS)
 
 real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	@test -n '$(VIDEOS)' || { echo 'give VIDEOS=DIR, a folder of videos with' \

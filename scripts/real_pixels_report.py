@@ -1,12 +1,11 @@
 """What the real-pixels run came to: scores, times and circumstances."""
 
 import json
-import os
 import pathlib
-import platform
-import subprocess
 from collections.abc import Mapping
 from typing import Any
+
+import circumstances
 
 
 def gather(output: pathlib.Path, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,8 +32,8 @@ def gather(output: pathlib.Path, run: Mapping[str, Any]) -> dict[str, Any]:
     **run,
     'seconds': round(sum(stages.values()), 1),
     'stages': stages,
-    'commit': _commit(),
-    'machine': _machine(),
+    'commit': circumstances.commit(),
+    'machine': circumstances.machine(),
   }
 
 
@@ -71,27 +70,4 @@ def _clips(folder: pathlib.Path) -> dict[str, Any]:
     **{key: counts[key] for key in ('total', 'ok', 'failed')},
     'captions': len(texts),
     'distinct_captions': len(set(texts)),
-  }
-
-
-def _commit() -> str:
-  out = subprocess.run(
-    ['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
-    capture_output=True,
-    text=True,
-    cwd=pathlib.Path(__file__).parent,
-  )
-  return out.stdout.strip() or 'unknown'
-
-
-def _machine() -> dict[str, Any]:
-  import jax
-
-  return {
-    'cpus_used': len(os.sched_getaffinity(0)),
-    'cpu_count': os.cpu_count(),
-    'processor': platform.machine(),
-    'backend': jax.default_backend(),
-    'jax': jax.__version__,
-    'python': platform.python_version(),
   }
