@@ -24,7 +24,7 @@ import miniature_report
 import miniature_runs
 import miniature_seed
 
-from vidlm.core import launch
+from vidlm.core import huge_pages, launch
 
 
 def main() -> None:
@@ -46,6 +46,8 @@ def main() -> None:
     '--plan', action='store_true', help='print the runs, and stop'
   )
   args = parser.parse_args()
+  if not args.plan:
+    huge_pages.restart()
   for what, seconds in miniature_runs.budget(len(args.seeds)):
     print(f'{what:32} {seconds:6.0f} s = {seconds / 60:5.1f} min')
   if args.plan:
