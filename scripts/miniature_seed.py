@@ -17,7 +17,6 @@ import miniature_specs as specs
 from vidlm.core import launch
 
 SHARED = ('data', 'image_vlm')
-QUESTION_LENGTH = 32  # tokens of any prompt, as in stage 0
 
 
 class Shared(demo.Demo):
@@ -235,11 +234,7 @@ class Seed(demo.Demo):
     from vidlm import restored
 
     if stage not in self.models:
-      vlm = restored.load_vlm(str(self.output / stage))
-      # Visual adaptation saw no prompt but the short one of captions: what it
-      # was trained with would cut questions off.
-      lengths = {**vlm.lengths, 'inputs': QUESTION_LENGTH}
-      self.models[stage] = dataclasses.replace(vlm, lengths=lengths)
+      self.models[stage] = restored.load_vlm(str(self.output / stage))
     return self.models[stage]
 
   def vlm_stages(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`vidlm eval` of a model: its texts reach the score under published ids."""
 
+import dataclasses
 import json
 import types
 
@@ -9,7 +10,7 @@ import pytest
 
 from vidlm import eval as eval_lib
 from vidlm import restored
-from vidlm.data import clips
+from vidlm.data import clips, tasks
 
 _ANSWERS = {'77': ['dog', 'two'], '78': ['run']}
 
@@ -100,3 +101,18 @@ def test_captions_of_a_clip_set(folder, model):
   assert scores['n'] == 2 and scores['protocol']['task'] == 'captions'
   with pytest.raises(ValueError, match="task 'labels': choose one of"):
     eval_lib.evaluate(checkpoint='run', clip_dataset=str(folder), kind='labels')
+
+
+def test_no_question_is_cut_whatever_the_model_was_trained_with(folder):
+  task = tasks.ClipTask(
+    name='long_prompts',
+    vocabulary=types.SimpleNamespace(prompt=list),
+    clips=str(folder),
+    split='test',
+    kind='question',
+    prompt='Answer in en: {question}',
+  )
+  # 'Answer in en: q0' has 16 characters.
+  assert eval_lib.prompt_length(task) == 16
+  longer = dataclasses.replace(task, prompt='Answer in English: {question}')
+  assert eval_lib.prompt_length(longer) == 24

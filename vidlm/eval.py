@@ -37,7 +37,10 @@ def predict(
   """
   config = feed.DatasetConfig(
     task,
-    task_feature_lengths={**vlm.lengths, 'targets': max_length},
+    task_feature_lengths={
+      'inputs': prompt_length(task),
+      'targets': max_length,
+    },
     batch_size=batch_size,
     frames=tasks.FrameOptions(num_frames, vlm.image_size),
   )
@@ -69,6 +72,17 @@ def predict(
         raise ValueError(f'two examples are called {example_id!r}')
       predictions[example_id] = vlm.vocabulary.decode(row.tolist())
   return predictions
+
+
+def prompt_length(task: tasks.ClipTask) -> int:
+  """Tokens of the longest prompt, rounded up: fewer lengths to compile for.
+
+  What a model was trained with may be too short: visual adaptation sees the
+  prompt of captions alone, and questions would be cut.
+  """
+  prompts = set(task.examples().prompts)
+  longest = max((len(task.vocabulary.prompt(p)) for p in prompts), default=1)
+  return -(-longest // 8) * 8
 
 
 def evaluate(
