@@ -31,8 +31,8 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
   SET = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    'A folder with `videos/` and `annotations/`; see the card beside the '
-    'builder.'
+    'A folder with `videos/` and, unless they bring their texts along, '
+    '`annotations/`; see the card beside the builder.'
   )
 
   def _info(self) -> Any:
@@ -40,8 +40,11 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     folder = dl_manager.manual_dir
+    annotations = folder / 'annotations'  # not where tars hold the texts
     entries, _, _ = build.collect(
-      self.SET, str(folder / 'videos'), [str(folder / 'annotations')]
+      self.SET,
+      str(folder / 'videos'),
+      [str(annotations)] if annotations.exists() else [],
     )
     splits: dict[str, list[clip_lists.Entry]] = {}
     for entry in entries:
