@@ -95,9 +95,7 @@ def write_video(path: str, size: str, gop: int, seconds: float) -> None:
     out.mux(stream.encode())
 
 
-def _texture(
-  rng: np.random.Generator, height: int, width: int
-) -> np.ndarray:
+def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
   """Noise at several scales, like foliage."""
   scene = np.full((height, width), 128.0)
   for scale in (4, 16, 64):

@@ -54,7 +54,7 @@ class Summary:
       reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
       failures = self.total - self.ok
       text += f'; {failures} failed ({reasons}), see errors.jsonl'
-    return text
+    return f'{text}; coverage {100 * self.coverage:.2f} %'
 
 
 def prepare_folder(
