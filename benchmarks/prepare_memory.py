@@ -1,6 +1,7 @@
 """Memory of `vidlm prepare` over thousands of clips, at each finished shard.
 
-  python benchmarks/prepare_memory.py --output=benchmarks/results/prepare_memory.json
+  python benchmarks/prepare_memory.py \\
+    --output=benchmarks/results/prepare_memory.json
 
 Prepares 10,000 clips of small videos, one in twenty of them damaged or
 missing, in shards of 1,000, and looks at the resident memory and the open
