@@ -309,8 +309,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--sizes', nargs='+', choices=SIZES, default=[*SIZES])
   parser.add_argument('--gops', nargs='+', type=int, default=[250, 60])
   parser.add_argument('--seconds', type=float, default=60, help='of a file')
-  parser.add_argument('--clips', type=int, default=8, help='of a file')
-  parser.add_argument('--repeats', type=int, default=5)
+  parser.add_argument('--clips', type=int, default=6, help='of a file')
+  parser.add_argument('--repeats', type=int, default=3)
   parser.add_argument('--seed', type=int, default=0)
   args = parser.parse_args(argv)
   rows = []
