@@ -15,7 +15,14 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from vidlm.data import beam_run, clip_lists, clip_schema, staging, workers
+from vidlm.data import (
+  beam_run,
+  clip_lists,
+  clip_schema,
+  shard_plan,
+  staging,
+  workers,
+)
 from vidlm.data.sets import build
 
 _CLIPS = 1000  # an element of Beam's
@@ -57,7 +64,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_examples(self, entries: list[clip_lists.Entry]) -> Any:
     shards = [
       beam_run.as_element(
-        staging.Shard('train', number, entries[first : first + _CLIPS])
+        shard_plan.Shard('train', number, entries[first : first + _CLIPS])
       )
       for number, first in enumerate(range(0, len(entries), _CLIPS))
     ]
