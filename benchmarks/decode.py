@@ -80,8 +80,11 @@ def write_video(path: str, size: str, gop: int, seconds: float) -> None:
     stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
     stream.bit_rate = bit_rate
     stream.codec_context.gop_size = gop
+    stream.options = {'x264-params': 'scenecut=0'}
     for number in range(round(seconds * FPS)):
-      y, x = number % height, 3 * number % width
+      # To and fro: a jump would be a scene cut.
+      y = abs(number % (2 * height) - height)
+      x = abs(3 * number % (2 * width) - width)
       dy, dx = rng.integers(0, height), rng.integers(0, width)
       luma = scene[y : y + height, x : x + width]
       luma = luma + grain[dy : dy + height, dx : dx + width]
