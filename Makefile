@@ -23,7 +23,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo tables real-pixels test test-slow lint format bench-gpu clean
+.PHONY: help demo tables real-pixels test test-slow test-beam lint format \
+  bench-gpu bench-decode bench-memory clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
@@ -53,6 +54,10 @@ test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-beam: $(VENV)-beam/.done ## builds on Apache Beam, in .venv-beam
+	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_run.py \
+	  tests/data/test_tfds_builder.py $(ARGS)
+
 lint: $(VENV)/.test ## ruff, import layers, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,8 +77,16 @@ bench-gpu: $(VENV)/.cuda
 	$(BIN)/python benchmarks/gpu.py --size=$(SIZE) $(ARGS)
 endif
 
+bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
+	$(BIN)/python benchmarks/decode.py \
+	  --output=benchmarks/results/decode.json $(ARGS)
+
+bench-memory: $(VENV)/.demo ## memory of vidlm prepare over 10,000 clips
+	$(BIN)/python benchmarks/prepare_memory.py \
+	  --output=benchmarks/results/prepare_memory.json $(ARGS)
+
 clean: ## remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-beam .pytest_cache .ruff_cache .import_linter_cache
 
 # -- installation -----------------------------------------------------------
 
@@ -96,10 +109,27 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[test]'
 	@touch $(VENV)/.demo $@
 
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo 'installing into $(VENV), with decord2: a few minutes, once'
+	$(PIP) --editable '.[bench]'
+	@touch $(VENV)/.demo $@
+
 $(VENV)/.tpu: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo 'installing into $(VENV): the test set and the TPU compiler (700 MB)'
 	$(PIP) --editable '.[test,tpu]'
 	@touch $(VENV)/.demo $(VENV)/.test $@
+
+# Beam's pins take the place of those it can't live with.
+$(VENV)-beam/.done: pyproject.toml constraints.txt constraints-beam.txt
+	@echo 'installing into $(VENV)-beam: a few minutes, once'
+	$(PYTHON) -m venv --clear $(VENV)-beam
+	grep -vFf <(sed -n 's/==.*/==/p' constraints-beam.txt) constraints.txt \
+	  > $(VENV)-beam/constraints.txt
+	$(VENV)-beam/bin/python -m pip --disable-pip-version-check install \
+	  --quiet $(PIP_FLAGS) -c $(VENV)-beam/constraints.txt \
+	  -c constraints-beam.txt --editable '.[beam]' beartype pytest \
+	  pytest-timeout
+	@touch $@
 
 $(VENV)/.cuda: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo 'installing into $(VENV), with CUDA for JAX: a few minutes, once'

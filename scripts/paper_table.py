@@ -1,7 +1,8 @@
 """Tables of the paper beside our scores: paper, ours, protocol.
 
 Reads what `vidlm eval` and `dualenc eval` wrote as ROW.TASK.json, and writes
-NAME.json, NAME.md and NAME.html. A score that isn't there says so.
+NAME.json, NAME.md and NAME.html; a figure also as NAME.svg, which the page
+shows. A score that isn't there says so.
 """
 
 import argparse
@@ -210,8 +211,13 @@ def markdown(table: Mapping[str, Any]) -> str:
   return '\n'.join(text) + '\n'
 
 
-def page(table: Mapping[str, Any]) -> str:
-  """The table as a page of HTML that needs nothing else."""
+def page(table: Mapping[str, Any], plot: str = '') -> str:
+  """The table as a page of HTML that needs nothing else.
+
+  Args:
+    table: Of `gather`.
+    plot: SVG to stand above it.
+  """
   head, *rows = lines(table)
   title = html.escape(table['title'])
   body = '\n'.join(
@@ -223,7 +229,7 @@ def page(table: Mapping[str, Any]) -> str:
     f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n'
     '<style>body{font:15px sans-serif;margin:2em}td,th{padding:.3em .8em;'
     'border-bottom:1px solid #ccc;text-align:left}</style>\n'
-    f'<h1>{title}</h1>\n<table>\n<tr>{names}</tr>\n{body}\n</table>\n'
+    f'<h1>{title}</h1>\n{plot}<table>\n<tr>{names}</tr>\n{body}\n</table>\n'
   )
 
 
@@ -237,10 +243,16 @@ def main(argv: Sequence[str] | None = None) -> None:
   table = gather(args.table, pathlib.Path(args.scores))
   folder = pathlib.Path(args.output)
   folder.mkdir(parents=True, exist_ok=True)
+  plot = {}
+  if args.table.startswith('figure'):
+    import paper_plot
+
+    plot['svg'] = paper_plot.svg(table)
   texts = {
     'json': json.dumps(table, indent=2) + '\n',
     'md': markdown(table),
-    'html': page(table),
+    'html': page(table, *plot.values()),
+    **plot,
   }
   for suffix, text in texts.items():
     (folder / f'{args.table}.{suffix}').write_text(text, encoding='utf-8')

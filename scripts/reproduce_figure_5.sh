@@ -5,7 +5,8 @@ usage='Usage: scripts/reproduce_figure_5.sh [OPTION]...
 
 Figure 5: MSR-VTT R@1 of dual encoders trained on 1, 10, 30 and 100 % of
 VideoCC, with alt-text, captions of the image VLM, and distilled captions. Clip
-sets: videocc; msrvtt_1ka. The captions are those of reproduce_table_4.sh.'
+sets: videocc; msrvtt_1ka. The captions are those of reproduce_table_4.sh. Ends
+in a table and a plot, RUNS/tables/figure_5.html.'
 parse_flags "$@"
 clip=${clip:-$runs/clip_l14}
 

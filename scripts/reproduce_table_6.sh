@@ -4,9 +4,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/reproduce_common.sh"
 usage='Usage: scripts/reproduce_table_6.sh [OPTION]...
 
 Table 6: captions and NExT-OE answers after language adaptation on several sets
-of instructions. Clip sets: llava, activitynet_instruct (with their questions),
-vidln, vidln_instructions, smit; msrvtt, activitynet, next_oe. RUNS/visual
-comes from reproduce_table_3.sh.'
+of instructions. Clip sets: llava, activitynet_instruct (of "vidlm prepare
+video_chatgpt"), vidln, vidln_instructions, smit; msrvtt, activitynet, next_oe.
+RUNS/visual comes from reproduce_table_3.sh.'
 parse_flags "$@"
 
 answer_all() {

@@ -136,6 +136,33 @@ def test_table_shows_paper_ours_and_protocol(tmp_path: pathlib.Path):
   assert page.count('<tr>') == 7 and '41.3 [38.0, 45.0]' in page
 
 
+def test_a_figure_is_plotted_too(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+  monkeypatch.syspath_prepend(str(SCRIPTS))
+  scores = tmp_path / 'scores'
+  scores.mkdir()
+  for percent, recall in ((1, 0.2), (100, 0.4)):
+    score = {
+      't2v': {'R@1': recall, 'interval_95': {'R@1': [0.1, 0.5]}},
+      'protocol': {'task': 'msrvtt_1ka', 'split': 'test_1ka'},
+    }
+    path = scores / f'distilled_{percent}.msrvtt_1ka.json'
+    path.write_text(json.dumps(score))
+  outputs = [tmp_path / 'a', tmp_path / 'b']
+  for output in outputs:
+    load_tables().main(
+      ['--table=figure_5', f'--scores={scores}', f'--output={output}']
+    )
+  svg = (outputs[0] / 'figure_5.svg').read_text()
+  assert svg == (outputs[1] / 'figure_5.svg').read_text()
+  for text in ('distilled<', 'distilled, paper', 'alt-text (not run)', '30 %'):
+    assert text in svg
+  assert svg in (outputs[0] / 'figure_5.html').read_text()
+  table = json.loads((outputs[0] / 'figure_5.json').read_text())
+  assert [c['ours'] for c in table['cells'] if c['ours']] == [20.0, 40.0]
+
+
 def test_gains_are_those_of_the_paper():
   tables = load_tables().TABLES
   _, columns, rows = tables['table_2']

@@ -94,6 +94,7 @@ def evaluate(
   task: str | None = None,
   annotations: Sequence[str] = (),
   allow: Collection[str] = (),
+  with_meteor: bool = False,
   prompt: str = '',
   num_frames: int | None = None,
   batch_size: int = 16,
@@ -110,6 +111,7 @@ def evaluate(
     task: A protocol of `vidlm.evals.protocols`, by name.
     annotations: Files that say what is right; by default the clip set does.
     allow: Of `ids.ALLOWANCES`: clips that may lack, and what is done then.
+    with_meteor: Adds NLTK's METEOR to scores of captions.
     prompt: The instruction, by default the paper's.
     num_frames: T; by default as in training.
     batch_size: Examples at once.
@@ -130,6 +132,7 @@ def evaluate(
   commands.check_output(output)
   task = task or {'caption': 'captions', 'question': 'answers'}.get(kind, kind)
   protocol = protocols.get(task)
+  protocols.check_meteor(task, with_meteor)
   # What is right is read first: a mistake there costs no model run.
   refs = protocols.read_references(task, annotations, clip_dataset, split)
   vlm = checkpoint
@@ -151,7 +154,9 @@ def evaluate(
     max_length=max_length,
   )
   said = [(refs.published.get(i, i), text) for i, text in predictions.items()]
-  scores = protocols.score(task, said, refs, allow=allow)
+  scores = protocols.score(
+    task, said, refs, allow=allow, with_meteor=with_meteor
+  )
   scores['protocol']['clip_dataset'] = clip_dataset
   scores['protocol']['prompt'] = prompt or "the paper's"
   return file_scores.finish({**scores, 'predictions': dict(said)}, output)

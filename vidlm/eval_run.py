@@ -38,6 +38,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     'extra, duplicates; comma-separated',
   )
   parser.add_argument(
+    '--meteor',
+    action='store_true',
+    help="also METEOR as NLTK computes it: not papers' METEOR 1.5",
+  )
+  parser.add_argument(
     '--kind', choices=['caption', 'question'], help='without --task'
   )
   parser.add_argument('--prompt', help='your own instruction')
@@ -67,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
       args, 'task', 'clip_dataset', 'split', 'annotations', 'output'
     ),
     'allow': tuple(filter(None, (args.allow or '').split(','))),
+    'with_meteor': args.meteor,
   }
   from vidlm.evals import file_scores, ids
 

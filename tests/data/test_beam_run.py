@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vidlm.data import beam_run, clip_lists, prepare, staging
+from vidlm.data import beam_run, clip_lists, prepare, shard_plan, staging
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def content(folder) -> dict[str, bytes]:
 
 
 def test_shards_survive_being_sent(entries) -> None:
-  shard = staging.Shard('train', 3, entries)
+  shard = shard_plan.Shard('train', 3, entries)
   assert beam_run.from_element(beam_run.as_element(shard)) == shard
 
 

@@ -92,15 +92,16 @@ def test_command_scores_a_file(
   tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ):
   said = write(tmp_path / 'p.json', {'v1': 'a man runs', 'v2': 'a dog sits'})
-  truth = write(
-    tmp_path / 't.json', {'v1': ['a man runs'], 'v2': ['a dog', 'dogs']}
-  )
+  rows = 'video,caption,split\n'
+  rows += 'v1.mp4,a man runs,test\nv2.mp4,a dog,test\nv3.mp4,a cat,val\n'
+  truth = write(tmp_path / 'smit.csv', rows)
   output = str(tmp_path / 'out' / 'scores.json')
   flags = ('--task=smit_captions', f'--predictions={said}')
   assert run(*flags, f'--annotations={truth}', f'--output={output}') == 0
   shown = json.loads(capsys.readouterr().out)
   assert 'cider_per_item' not in shown
   assert shown['protocol']['task'] == 'smit_captions'
+  assert shown['protocol']['split'] == 'test'
   assert shown['protocol']['headline'] == 'cider'
   kept = json.loads(pathlib.Path(output).read_text())
   assert kept['cider'] == shown['cider'] > 0

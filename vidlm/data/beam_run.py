@@ -18,11 +18,11 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.data import clip_lists, staging, workers
+from vidlm.data import clip_lists, shard_plan, staging, workers
 
 
 def decode_shards(
-  plan: staging.Plan,
+  plan: shard_plan.Plan,
   output: pathlib.Path,
   task: Mapping[str, Any],
   num_workers: int | None,
@@ -90,7 +90,7 @@ def _runner(options: str) -> dict[str, Any]:
   return {'options': parsed, 'runner': fn_api_runner.FnApiRunner()}
 
 
-def as_element(shard: staging.Shard) -> dict[str, Any]:
+def as_element(shard: shard_plan.Shard) -> dict[str, Any]:
   """A shard as what Beam can send: dicts, lists, texts and numbers."""
   entries = []
   for entry in shard.entries:
@@ -101,7 +101,7 @@ def as_element(shard: staging.Shard) -> dict[str, Any]:
   return {'split': shard.split, 'number': shard.number, 'entries': entries}
 
 
-def from_element(element: Mapping[str, Any]) -> staging.Shard:
+def from_element(element: Mapping[str, Any]) -> shard_plan.Shard:
   """The shard of `as_element`."""
   entries = []
   for fields in element['entries']:
@@ -109,7 +109,7 @@ def from_element(element: Mapping[str, Any]) -> staging.Shard:
       name: tuple(fields[name]) for name in ('texts', 'questions', 'answers')
     }
     entries.append(clip_lists.Entry(**{**fields, **lists}))
-  return staging.Shard(element['split'], element['number'], entries)
+  return shard_plan.Shard(element['split'], element['number'], entries)
 
 
 def write_element(

@@ -8,7 +8,6 @@ errors.jsonl with a reason.
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,43 +17,12 @@ import filelock
 from absl import logging
 
 from vidlm.data import annotations as annotations_lib
-from vidlm.data import clip_lists, clip_writer, staging
+from vidlm.data import claim, clip_lists, clip_writer, shard_plan, staging
+from vidlm.data import summary as summary_lib
 from vidlm.data import workers as workers_lib
 
 Entry = clip_lists.Entry
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-  """What came of a preparation.
-
-  Attributes:
-    total: Clips asked for.
-    ok: Clips in the set.
-    failed: How many failed, by reason.
-    splits: Clips in each split.
-    output: Folder of the set.
-  """
-
-  total: int
-  ok: int
-  failed: dict[str, int]
-  splits: dict[str, int]
-  output: str
-
-  @property
-  def coverage(self) -> float:
-    """Share of the clips asked for that are in the set."""
-    return self.ok / self.total
-
-  def __str__(self) -> str:
-    splits = ', '.join(f'{name} {n}' for name, n in self.splits.items())
-    text = f'{self.output}: {self.ok} of {self.total} clips ({splits})'
-    if self.failed:
-      reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
-      failures = self.total - self.ok
-      text += f'; {failures} failed ({reasons}), see errors.jsonl'
-    return text
+Summary = summary_lib.Summary
 
 
 def prepare_folder(
@@ -161,14 +129,14 @@ def prepare_clips(
     quality=quality,
     **further,
   )
-  plan = staging.make_plan(
+  plan = shard_plan.make_plan(
     entries, num_shards, clips_per_shard, {**task, 'name': name}
   )
   folder = pathlib.Path(output)
   folder.mkdir(parents=True, exist_ok=True)
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
-      done = _claim(folder, plan, overwrite)
+      done = claim.claim(folder, plan, overwrite)
       if done is not None:
         logging.info('%s: prepared already, nothing to do', output)
         return done
@@ -215,77 +183,8 @@ def _hold_out(entries: Sequence[Entry], fraction: float) -> list[Entry]:
   ]
 
 
-def _claim(
-  folder: pathlib.Path, plan: staging.Plan, overwrite: bool
-) -> Summary | None:
-  """Makes sure the folder is ours; the summary if all is done already."""
-  config_file = folder / 'prepare.json'
-  if config_file.exists():
-    before = json.loads(config_file.read_text(encoding='utf-8'))
-    if before == plan.config:
-      return _finished(folder)
-    if not overwrite:
-      raise FileExistsError(
-        f'{folder}: was prepared otherwise: {_differences(before, plan)}; '
-        'choose another --output, or --overwrite'
-      )
-  elif (folder / 'dataset_info.json').exists() and not overwrite:
-    raise FileExistsError(
-      f'{folder}: holds a dataset already; choose another --output, or '
-      '--overwrite'
-    )
-  if overwrite:
-    _clear(folder)
-  staging.write_json(config_file, plan.config)
-  return None
-
-
-def _differences(before: Mapping[str, Any], plan: staging.Plan) -> str:
-  now = plan.config
-  parts = []
-  for key in sorted({*before, *now}):
-    old, new = before.get(key), now.get(key)
-    if old != new:
-      digest = key in ('clips', 'video_files')
-      what = key.replace('_', ' ') + ' changed'
-      parts.append(what if digest else f'{key} was {old}, is {new}')
-  return ', '.join(parts)
-
-
-def _finished(folder: pathlib.Path) -> Summary | None:
-  path = folder / 'summary.json'
-  if not path.exists() or not (folder / 'dataset_info.json').exists():
-    return None
-  fields = json.loads(path.read_text(encoding='utf-8'))
-  fields.pop('coverage')
-  return Summary(**fields, output=str(folder))
-
-
-def _clear(folder: pathlib.Path) -> None:
-  """Removes what an earlier preparation left, and nothing else."""
-  # First what makes it a dataset: half of one must not look like one.
-  for name in (
-    'dataset_info.json',
-    'features.json',
-    'summary.json',
-    'errors.jsonl',
-    'prepare.json',
-    'renamed.jsonl',
-    'overlap.jsonl',
-  ):
-    (folder / name).unlink(missing_ok=True)
-  for pattern in (
-    '*.array_record-?????-of-?????',
-    'index-*.parquet',
-    'annotated-*.parquet',
-  ):
-    for path in folder.glob(pattern):
-      path.unlink()
-  shutil.rmtree(folder / '.staging', ignore_errors=True)
-
-
 def _finish(
-  plan: staging.Plan, folder: pathlib.Path, name: str, description: str
+  plan: shard_plan.Plan, folder: pathlib.Path, name: str, description: str
 ) -> Summary:
   """Turns finished shards into a clip set and counts."""
   staged = plan.folder(folder)
@@ -311,24 +210,10 @@ def _finish(
     splits=counts,
     output=str(folder),
   )
-  _write_counts(folder, summary, failures)
+  summary_lib.write(folder, summary, failures)
   if not splits:
     raise ValueError(f'{summary}: nothing to make a set of')
   clip_writer.publish(str(folder), name, splits, description)
   shutil.rmtree(folder / '.staging')
   logging.info('%s', summary)
   return summary
-
-
-def _write_counts(
-  folder: pathlib.Path, summary: Summary, failures: Sequence[dict[str, str]]
-) -> None:
-  temporary = folder / '.errors.jsonl.incomplete'
-  with open(temporary, 'w', encoding='utf-8') as file:
-    for failure in failures:
-      file.write(json.dumps(failure, ensure_ascii=False) + '\n')
-  clip_writer.replace(str(temporary), str(folder / 'errors.jsonl'))
-  fields = dataclasses.asdict(summary)
-  del fields['output']
-  fields['coverage'] = summary.coverage
-  staging.write_json(folder / 'summary.json', fields)

@@ -15,7 +15,14 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from vidlm.data import beam_run, clip_lists, clip_schema, staging, workers
+from vidlm.data import (
+  beam_run,
+  clip_lists,
+  clip_schema,
+  shard_plan,
+  staging,
+  workers,
+)
 from vidlm.data.sets import build
 
 _CLIPS = 1000  # an element of Beam's
@@ -31,8 +38,8 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version('1.0.0')
   SET = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    'A folder with `videos/` and `annotations/`; see the card beside the '
-    'builder.'
+    'A folder with `videos/` and, unless they bring their texts along, '
+    '`annotations/`; see the card beside the builder.'
   )
 
   def _info(self) -> Any:
@@ -40,8 +47,11 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     folder = dl_manager.manual_dir
+    annotations = folder / 'annotations'  # not where tars hold the texts
     entries, _, _ = build.collect(
-      self.SET, str(folder / 'videos'), [str(folder / 'annotations')]
+      self.SET,
+      str(folder / 'videos'),
+      [str(annotations)] if annotations.exists() else [],
     )
     splits: dict[str, list[clip_lists.Entry]] = {}
     for entry in entries:
@@ -54,7 +64,7 @@ class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_examples(self, entries: list[clip_lists.Entry]) -> Any:
     shards = [
       beam_run.as_element(
-        staging.Shard('train', number, entries[first : first + _CLIPS])
+        shard_plan.Shard('train', number, entries[first : first + _CLIPS])
       )
       for number, first in enumerate(range(0, len(entries), _CLIPS))
     ]

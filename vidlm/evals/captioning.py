@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vidlm.evals import bleu, cider, ids, ptb, rouge
+from vidlm.evals import bleu, cider, ids, meteor, ptb, rouge
 
 # As pycocoevalcap computes them, which is what the papers' figures are.
 METRICS = {
@@ -30,6 +30,7 @@ def evaluate_captions(
   decoding: str = 'greedy',
   unavailable: Collection[str] = (),
   allow: Collection[str] = (),
+  with_meteor: bool = False,
 ) -> dict[str, Any]:
   """Returns CIDEr-D, BLEU-4, ROUGE-L, mean words, and how they came about.
 
@@ -44,12 +45,14 @@ def evaluate_captions(
     decoding: How the captions were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
     allow: Of `ids.ALLOWANCES`; see `ids.match`.
+    with_meteor: Adds `meteor_nltk`; see `meteor` for what it isn't.
 
   Returns:
     `cider` (raw, 0 to 10), `bleu4` and `rouge_l` (0 to 1), `cider_per_item`
     by id, `mean_words` of the predictions, `n`, `protocol`.
 
   Raises:
+    FileNotFoundError: METEOR is asked for, and NLTK or WordNet isn't there.
     ValueError: Ids are missing, extra or duplicate, or have no reference.
   """
   references = ids.by_id(references, 'references')
@@ -61,10 +64,17 @@ def evaluate_captions(
   truths = _tokenize_all([references[key] for key in matched.ids])
   result = cider.cider_d(candidates, truths)
   sizes = [len(references[key]) for key in matched.ids]
-  return {
-    'cider': result.score,
+  figures = {
     'bleu4': bleu.bleu4(candidates, truths),
     'rouge_l': rouge.rouge_l(candidates, truths),
+  }
+  also = {name: METRICS[name] for name in figures}
+  if with_meteor:
+    figures['meteor_nltk'] = meteor.meteor(candidates, truths)
+    also['meteor_nltk'] = meteor.PROTOCOL
+  return {
+    'cider': result.score,
+    **figures,
     'cider_per_item': dict(
       zip(matched.ids, result.scores.tolist(), strict=True)
     ),
@@ -72,7 +82,7 @@ def evaluate_captions(
     'n': len(matched.ids),
     'protocol': {
       'metric': METRICS['cider'],
-      'also': {name: METRICS[name] for name in ('bleu4', 'rouge_l')},
+      'also': also,
       'split': split,
       **matched.coverage,
       'tokenizer': ptb.NAME,

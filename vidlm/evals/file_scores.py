@@ -18,6 +18,7 @@ def evaluate_file(
   clip_dataset: str | None = None,
   split: str | None = None,
   allow: Collection[str] = (),
+  with_meteor: bool = False,
   output: str | None = None,
 ) -> dict[str, Any]:
   """Scores predictions of any model by the rules ours are scored by.
@@ -29,6 +30,7 @@ def evaluate_file(
     clip_dataset: Folder of a clip set.
     split: By default the one the task's papers report.
     allow: Of `ids.ALLOWANCES`.
+    with_meteor: Adds NLTK's METEOR to scores of captions.
     output: JSON file for the scores.
 
   Returns:
@@ -39,7 +41,9 @@ def evaluate_file(
     ValueError: For an unknown task, or ids that don't match.
   """
   refs = protocols.read_references(task, annotations, clip_dataset, split)
-  scores = protocols.score_file(task, predictions, refs, allow=allow)
+  scores = protocols.score_file(
+    task, predictions, refs, allow=allow, with_meteor=with_meteor
+  )
   scores['protocol']['predictions'] = os.path.basename(predictions)
   return finish(scores, output)
 

@@ -51,7 +51,9 @@ PROTOCOLS: dict[str, Protocol] = {
     published_size=2990,
   ),
   'smit_captions': Protocol(
-    **_CAPTION, help='Spoken Moments in Time, one reference a video'
+    **_CAPTION,
+    help='Spoken Moments in Time, one reference a video, whole corpus',
+    dataset='smit',
   ),
   'activitynet_captions_segments': Protocol(
     **_CAPTION,
@@ -148,6 +150,7 @@ def score(
   *,
   decoding: str = 'greedy',
   allow: Collection[str] = (),
+  with_meteor: bool = False,
 ) -> dict[str, Any]:
   """Scores texts by the rule of a task.
 
@@ -157,17 +160,23 @@ def score(
     refs: What is annotated.
     decoding: How the texts were decoded, for the protocol.
     allow: Of `ids.ALLOWANCES`.
+    with_meteor: Adds NLTK's METEOR to scores of captions.
 
   Returns:
     The scores with their protocol, which names the task and its headline.
 
   Raises:
-    ValueError: Ids don't match and that isn't allowed.
+    FileNotFoundError: METEOR is asked for, and NLTK or WordNet isn't there.
+    ValueError: Ids don't match and that isn't allowed, or METEOR isn't for
+      this task.
   """
   protocol = get(task)
+  check_meteor(task, with_meteor)
   options = {'split': refs.split, 'decoding': decoding, 'allow': allow}
   if protocol.metric == 'captions':
-    scores = captioning.evaluate_captions(predictions, refs.texts, **options)
+    scores = captioning.evaluate_captions(
+      predictions, refs.texts, with_meteor=with_meteor, **options
+    )
   elif protocol.metric == 'densevid':
     scores = _densevid(predictions, refs, options)
   elif protocol.metric == 'wups':
@@ -180,6 +189,19 @@ def score(
       predictions, truths, types=refs.types, **options
     )
   return _named(task, scores)
+
+
+def check_meteor(task: str, with_meteor: bool) -> None:
+  """Refuses METEOR where it is not computed.
+
+  Raises:
+    ValueError: It is asked for, and the task isn't one of captions.
+  """
+  if with_meteor and get(task).metric != 'captions':
+    able = [n for n, p in PROTOCOLS.items() if p.metric == 'captions']
+    raise ValueError(
+      f'eval {task}: no --meteor for it, only for {", ".join(able)}'
+    )
 
 
 def _densevid(
@@ -206,6 +228,7 @@ def score_file(
   refs: references.References,
   *,
   allow: Collection[str] = (),
+  with_meteor: bool = False,
 ) -> dict[str, Any]:
   """Scores a file of predictions; a submission to ActivityNet's task too.
 
@@ -214,6 +237,7 @@ def score_file(
     path: See `prediction_files`.
     refs: What is annotated.
     allow: Of `ids.ALLOWANCES`.
+    with_meteor: See `score`.
 
   Returns:
     See `score`.
@@ -224,12 +248,14 @@ def score_file(
   """
   options: dict[str, Any] = {'decoding': 'predictions from a file'}
   options['allow'] = allow
+  check_meteor(task, with_meteor)
   if not prediction_files.is_submission(path):
     said = prediction_files.read_predictions(path)
-    return score(task, said, refs, **options)
+    return score(task, said, refs, with_meteor=with_meteor, **options)
   submission = prediction_files.read_submission(path)
   if get(task).metric != 'densevid':
-    return score(task, references.segment_ids(submission), refs, **options)
+    said = references.segment_ids(submission)
+    return score(task, said, refs, with_meteor=with_meteor, **options)
   scores = densevid.evaluate_densevid(
     submission,
     refs.segments(),

@@ -46,6 +46,7 @@ def test_each_clip_is_in_the_set_or_has_a_reason(
   assert (summary.total, summary.ok) == (5, 2)
   assert summary.coverage == 0.4
   assert '2 of 5 clips (test 2); 3 failed' in str(summary)
+  assert str(summary).endswith('; coverage 40.00 %')
   reasons = {e['clip_id']: e['reason'] for e in lines(f'{out}/errors.jsonl')}
   assert reasons.pop('video7012') in ('open_failed', 'no_video_stream')
   assert reasons == {'video7013': 'not_found', '../video1': 'outside_folder'}

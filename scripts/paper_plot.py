@@ -1,0 +1,76 @@
+"""Figure 5 as a plot: a curve a source of captions, beside the paper's ends."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+
+
+def curves(table: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+  """Cells of each curve, by its name; rows are called 'NAME, PERCENT %'.
+
+  Args:
+    table: Of `paper_table.gather`.
+  """
+  found: dict[str, list[dict[str, Any]]] = {}
+  for cell in table['cells']:
+    name, _, percent = cell['row'].rpartition(', ')
+    share = float(percent.removesuffix(' %'))
+    found.setdefault(name, []).append({**cell, 'percent': share})
+  return found
+
+
+def svg(table: Mapping[str, Any]) -> str:
+  """The plot: ours with 95 % intervals, the paper's as hollow circles.
+
+  Args:
+    table: Of `paper_table.gather`.
+  """
+  # The same text for the same figures: no random ids, no date.
+  style = {'svg.hashsalt': 'vidlm', 'svg.fonttype': 'none', 'font.size': 10}
+  with plt.rc_context(style):
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    for name, cells in curves(table).items():
+      _draw(axes, name, cells)
+    axes.set_xscale('log')
+    shares = sorted({c['percent'] for cs in curves(table).values() for c in cs})
+    axes.set_xticks(shares, [f'{share:g} %' for share in shares])
+    axes.minorticks_off()
+    axes.set_xlabel('share of the captioned clips')
+    axes.set_ylabel(table['cells'][0]['column'])
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    text = io.StringIO()
+    figure.savefig(text, format='svg', metadata={'Date': None})
+    plt.close(figure)
+  # Without the XML declaration, so that it can stand in a page.
+  return text.getvalue()[text.getvalue().index('<svg') :]
+
+
+def _draw(axes: Any, name: str, cells: list[dict[str, Any]]) -> None:
+  ours = [cell for cell in cells if cell['ours'] is not None]
+  label = name if ours else f'{name} (not run)'
+  [line] = axes.plot(
+    [cell['percent'] for cell in ours],
+    [cell['ours'] for cell in ours],
+    marker='o',
+    label=label,
+  )
+  color = line.get_color()
+  for cell in ours:
+    if 'interval_95' in cell:
+      axes.vlines(cell['percent'], *cell['interval_95'], color=color, lw=1)
+  paper = [cell for cell in cells if cell['paper'] is not None]
+  axes.plot(
+    [cell['percent'] for cell in paper],
+    [cell['paper'] for cell in paper],
+    'o',
+    markerfacecolor='none',
+    color=color,
+    label=f'{name}, paper' if paper else None,
+  )
