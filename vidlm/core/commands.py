@@ -3,6 +3,9 @@
 import argparse
 import dataclasses
 import os
+import select
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,11 +83,28 @@ def run(
     if command.uses_jax:
       launch.use_compilation_cache()
       processes.start(args)
-    return command.run(args) or 0
+    status = command.run(args) or 0
+    sys.stdout.flush()
+    return status
+  except BrokenPipeError:
+    if not _reader_left():
+      raise
+    return 128 + signal.SIGPIPE
   except _MISTAKES as error:
     if os.environ.get('VIDLM_TRACEBACK'):
       raise
     raise launch.fail(error) from None
+
+
+def _reader_left() -> bool:
+  """Whether nobody reads our output any more, as after `| head`."""
+  poll = select.poll()
+  poll.register(sys.stdout.fileno(), 0)
+  if not any(event & select.POLLERR for _, event in poll.poll(0)):
+    return False
+  # Python flushes once more at its end.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return True
 
 
 def parse_gin(args: argparse.Namespace, required: bool = True) -> None:

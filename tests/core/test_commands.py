@@ -1,0 +1,29 @@
+"""How a command ends."""
+
+import subprocess
+import sys
+
+_LOUD = """
+from vidlm.core import commands
+
+def run(args):
+  for i in range(100_000):
+    print('line', i)
+
+import sys
+loud = commands.Command('loud', 'prints', lambda parser: None, run, False)
+sys.exit(commands.run('toy', 'a toy', [loud], ['loud']))
+"""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+  process = subprocess.Popen(
+    [sys.executable, '-c', _LOUD],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout.readline() == 'line 0\n'
+  process.stdout.close()
+  assert process.stderr.read() == ''
+  assert process.wait(timeout=60) == 141
