@@ -23,13 +23,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo real-pixels test test-slow lint format bench-gpu clean
+.PHONY: help demo real-pixels test test-slow lint format bench-gpu \
+  bench-transformers clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
 	  | while IFS='|' read -r name text; do \
-	      printf '  %-12s %s\n' "$$name" "$$text"; done
+	      printf '  %-19s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
 	$(BIN)/python scripts/demo.py --output=runs/demo \
@@ -67,6 +68,10 @@ else
 bench-gpu: $(VENV)/.cuda
 	$(BIN)/python benchmarks/gpu.py --size=$(SIZE) $(ARGS)
 endif
+
+bench-transformers: $(VENV)/.test ## time and memory against PyTorch, on this CPU
+	$(BIN)/python benchmarks/against_transformers.py \
+	  --output=benchmarks/results/against_transformers_cpu.json $(ARGS)
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
