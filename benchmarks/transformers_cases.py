@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import sys
+from typing import Any
 
 import numpy as np
 
@@ -137,11 +139,22 @@ def inputs(case: str, sizes: Sizes) -> dict[str, np.ndarray]:
   }
 
 
+def import_transformers() -> Any:
+  """Imports transformers without torchvision, which no case needs.
+
+  PyPI's is built for CUDA, and beside a CPU build of torch it fails to import.
+  """
+  sys.modules.setdefault('torchvision', None)
+  import transformers
+
+  return transformers
+
+
 def make(case: str, sizes: Sizes, folder: pathlib.Path) -> None:
   """Saves a random model of transformers, from which both sides load."""
   import torch
-  import transformers as hf
 
+  hf = import_transformers()
   torch.manual_seed(0)
   if case == 'vit':
     model = hf.SiglipVisionModel(hf.SiglipVisionConfig(**sizes.vit))

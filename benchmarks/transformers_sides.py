@@ -17,6 +17,7 @@ from transformers_cases import (
   TEMPERATURE,
   TOP_P,
   Sizes,
+  import_transformers,
   inputs,
 )
 
@@ -26,8 +27,8 @@ Side = tuple[Callable[[], Any], Callable[[], list[float]]]
 def their_vit(folder: pathlib.Path, sizes: Sizes) -> Side:
   """Forward and backward of SiglipVisionModel."""
   import torch
-  import transformers as hf
 
+  hf = import_transformers()
   model = hf.SiglipVisionModel.from_pretrained(folder).eval()
   arrays = inputs('vit', sizes)
   pixels = torch.tensor(arrays['pixels'].transpose(0, 3, 1, 2).copy())
@@ -42,8 +43,8 @@ def their_vit(folder: pathlib.Path, sizes: Sizes) -> Side:
 def their_t5(folder: pathlib.Path, sizes: Sizes) -> Side:
   """Forward and backward of T5ForConditionalGeneration."""
   import torch
-  import transformers as hf
 
+  hf = import_transformers()
   model = hf.T5ForConditionalGeneration.from_pretrained(folder).eval()
   arrays = {k: torch.tensor(v) for k, v in inputs('t5', sizes).items()}
   mask = torch.ones_like(arrays['source'])
@@ -81,8 +82,8 @@ def _their_step(model: Any, loss: Callable[[], Any]) -> Side:
 def their_captions(folder: pathlib.Path, sizes: Sizes) -> Side:
   """PaliGemmaForConditionalGeneration.generate, K sequences a clip."""
   import torch
-  import transformers as hf
 
+  hf = import_transformers()
   model = hf.PaliGemmaForConditionalGeneration.from_pretrained(folder).eval()
   model.generation_config.eos_token_id = None  # every caption takes all steps
   arrays = inputs('captions', sizes)

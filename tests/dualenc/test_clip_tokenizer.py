@@ -111,12 +111,16 @@ def made_nasty(text, rng):
     lambda t: html.escape(html.escape(t)),
     lambda t: t.encode().decode('cp1252', 'replace'),  # mojibake
     lambda t: t.replace(' ', rng.choice(['  ', '\t', '\u00a0', '\n', '_'])),
-    lambda t: t + rng.choice(['...', '!!!', ' <|endoftext|>', '\U0001f600', '&']),
+    lambda t: (
+      t + rng.choice(['...', '!!!', ' <|endoftext|>', '\U0001f600', '&'])
+    ),
     lambda t: unicodedata.normalize('NFD', t),
-    lambda t: t.replace('e', 'é').replace("'", '’'),
+    lambda t: t.replace('e', 'é').replace("'", '\u2019'),
     lambda t: t[::-1],
     lambda t: ' '.join([t] * 9),  # past the context
-    lambda t: t.replace('a', rng.choice('0９½ß中ИӨﬁ')),
+    lambda t: t.replace(
+      'a', rng.choice('0\uff19\u00bd\u00df\u4e2d\u0418\u04e8\ufb01')
+    ),
   )
   for change in rng.sample(changes, rng.randint(1, 3)):
     text = change(text)

@@ -201,6 +201,41 @@ def test_version_2_kept_bfloat16_as_integers(written):
   np.testing.assert_array_equal(found['encoder/layers_0/mlp/wo/kernel'], want)
 
 
+def test_zarr_3(written, caplog):
+  """What newer writers leave in the place of an array: zarr.json, c/0/0."""
+  import tensorstore
+
+  value = arrays()['token_embedder/embedding'].astype(ml_dtypes.bfloat16)
+  folder = written / 'target.token_embedder.embedding'
+  shutil.rmtree(folder)
+  tensorstore.open(
+    {
+      'driver': 'zarr3',
+      'kvstore': {'driver': 'file', 'path': f'{folder}/'},
+      'metadata': {
+        'shape': list(value.shape),
+        'data_type': 'bfloat16',
+        'chunk_grid': {
+          'name': 'regular',
+          'configuration': {'chunk_shape': [150, 64]},
+        },
+        'codecs': [{'name': 'gzip', 'configuration': {'level': 1}}],
+      },
+    },
+    create=True,
+  ).result().write(value).result()
+  leaf = weights.open_weights(str(written)).leaves['token_embedder/embedding']
+  assert leaf.dtype == ml_dtypes.bfloat16
+  np.testing.assert_array_equal(np.asarray(leaf), value)
+  # zarr 3 leaves out chunks of zeros: one that is lost can't be told from them.
+  assert not caplog.messages
+  (folder / 'c/1/0').unlink()
+  with caplog.at_level('WARNING'):
+    leaf = weights.open_weights(str(written)).leaves['token_embedder/embedding']
+  assert '1 of 2 chunks are not there' in caplog.messages[-1]
+  assert not np.any(np.asarray(leaf)[150:].astype(np.float32))
+
+
 def test_hidden_files_may_be_lost(written):
   """The msgpack describes the arrays too; a copy by '*' still reads."""
   for path in written.glob('*/.zarray'):
