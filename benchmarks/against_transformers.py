@@ -72,7 +72,11 @@ class Side:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env={**os.environ, 'OMP_NUM_THREADS': str(args.threads)},
+      env={
+        **os.environ,
+        'JAX_PLATFORMS': 'cpu',
+        'OMP_NUM_THREADS': str(args.threads),
+      },
     )
     first = self.hear()
     self.check = first['check']
