@@ -111,9 +111,7 @@ def made_nasty(text, rng):
     lambda t: html.escape(html.escape(t)),
     lambda t: t.encode().decode('cp1252', 'replace'),  # mojibake
     lambda t: t.replace(' ', rng.choice(['  ', '\t', '\u00a0', '\n', '_'])),
-    lambda t: (
-      t + rng.choice(['...', '!!!', ' <|>', '\U0001f600', '&'])
-    ),
+    lambda t: t + rng.choice(['...', '!!!', ' <|>', '\U0001f600', '&']),
     lambda t: unicodedata.normalize('NFD', t),
     lambda t: t.replace('e', 'é').replace("'", '\u2019'),
     lambda t: t[::-1],
