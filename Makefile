@@ -24,13 +24,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: help demo tables real-pixels test test-slow test-beam lint format \
-  bench-gpu bench-decode bench-memory clean
+  bench-gpu bench-decode bench-memory bench-transformers clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
 	  | while IFS='|' read -r name text; do \
-	      printf '  %-12s %s\n' "$$name" "$$text"; done
+	      printf '  %-19s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
 	$(BIN)/python scripts/demo.py --output=runs/demo \
@@ -77,6 +77,7 @@ bench-gpu: $(VENV)/.cuda
 	$(BIN)/python benchmarks/gpu.py --size=$(SIZE) $(ARGS)
 endif
 
+<<<<<<< HEAD
 bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 	$(BIN)/python benchmarks/decode.py \
 	  --output=benchmarks/results/decode.json $(ARGS)
@@ -84,6 +85,11 @@ bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 bench-memory: $(VENV)/.demo ## memory of vidlm prepare over 10,000 clips
 	$(BIN)/python benchmarks/prepare_memory.py \
 	  --output=benchmarks/results/prepare_memory.json $(ARGS)
+=======
+bench-transformers: $(VENV)/.test ## time and memory against PyTorch, on this CPU
+	$(BIN)/python benchmarks/against_transformers.py \
+	  --output=benchmarks/results/against_transformers_cpu.json $(ARGS)
+>>>>>>> wt_i
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-beam .pytest_cache .ruff_cache .import_linter_cache

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vidlm import convert_run
 from vidlm.core import commands, huge_pages
 
 
@@ -92,20 +93,6 @@ def _plan(args: argparse.Namespace) -> None:
   plan_run.run('dualenc', args)
 
 
-def _convert(args: argparse.Namespace) -> None:
-  # Moving weights needs no accelerator, and must not take one from a run.
-  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  from vidlm import convert
-
-  print(
-    convert.convert(
-      args.source,
-      args.target,
-      **commands.given(args, 'format', 'license', 'shard_bytes'),
-    )
-  )
-
-
 COMMANDS = (
   commands.Command(
     'train',
@@ -124,13 +111,7 @@ COMMANDS = (
     _plan,
     uses_jax=False,
   ),
-  commands.Command(
-    'convert',
-    "weights in and out: Hugging Face's layout, big_vision, t5x",
-    commands.add_convert_flags,
-    _convert,
-    uses_jax=False,
-  ),
+  convert_run.COMMAND,
 )
 
 if __name__ == '__main__':

@@ -29,6 +29,30 @@ PIECES = sorted(
 )
 
 
+# Shrinks a recipe with a T5 to CPU size; what trains stays as it is.
+SHRUNK = [
+  "video_vlm.VideoVLM.variant='32,2,64,4/8'",
+  't5.T5Config.vocab_size=256',
+  't5.T5Config.emb_dim=32',
+  't5.T5Config.num_heads=4',
+  't5.T5Config.head_dim=8',
+  't5.T5Config.num_encoder_layers=2',
+  't5.T5Config.num_decoder_layers=2',
+  't5.T5Config.mlp_dim=64',
+  "DTYPE='float32'",
+  "FROZEN_DTYPE='float32'",
+  'IMAGE_SIZE=16',
+  'NUM_FRAMES=1',
+  'BATCH_SIZE=8',
+]
+FROM_OPEN_WEIGHTS = {
+  'siglip_so400m_flan_t5_xl_align': 'img/head/',
+  'siglip_so400m_flan_t5_xl': 'img/',
+  'siglip2_gopt_t5_xl_align': 'img/head/',
+  'siglip2_gopt_t5_xl': 'img/',
+}
+
+
 @pytest.fixture(autouse=True)
 def in_checkout(monkeypatch):
   monkeypatch.chdir(ROOT)
@@ -36,8 +60,8 @@ def in_checkout(monkeypatch):
     yield
 
 
-def read(recipe):
-  launch.parse_gin([recipe], ["MODEL_DIR='unused'"])
+def read(recipe, bindings=()):
+  launch.parse_gin([recipe], ["MODEL_DIR='unused'", *bindings])
   return plan_run.recipe()
 
 
@@ -93,7 +117,22 @@ def random_batch(built, vocab=200):
 
 @pytest.mark.parametrize('recipe', CPU_SIZED)
 def test_exactly_what_the_schedule_names_moves(recipe):
-  parsed = read(recipe)
+  assert moves(read(recipe))
+
+
+@pytest.mark.parametrize(('name', 'prefix'), FROM_OPEN_WEIGHTS.items())
+def test_from_open_weights_the_projection_moves_first(name, prefix):
+  recipe = f'configs/vidlm/recipes/{name}.gin'
+  shrunk = read(recipe, SHRUNK)
+  names = shrunk.objective.parameter_names()
+  want = {n for n in names if n.startswith(prefix)}
+  assert moves(shrunk) == want and 'img/head/kernel' in want
+  with launch.isolated_gin():
+    assert set(read(recipe).make_optimizer().trained) == want
+
+
+def moves(parsed):
+  """Trains three steps; what moved, which must be what the schedule names."""
   tx = parsed.make_optimizer()
   partitioner = MeshConfig(fsdp=False).partitioner()
   built = step.build_train_step(
@@ -113,6 +152,7 @@ def test_exactly_what_the_schedule_names_moves(recipe):
   after = jax.device_get({**state.trained, **state.frozen})
   moved = {n for n in before if not np.array_equal(before[n], after[n])}
   assert moved == set(tx.trained)
+  return moved
 
 
 def test_stages_freeze_what_the_paper_freezes():

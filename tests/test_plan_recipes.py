@@ -17,6 +17,15 @@ RECIPES = [
   ('vidlm', 'vidlm/recipes/adapt_visual', 1_846_182_272, 92.9, (64, 2)),
   ('vidlm', 'vidlm/recipes/adapt_language', 2_849_757_184, 72.0, (64, 2)),
   ('dualenc', 'dualenc/recipes/dualenc_l14', 427_620_609, 314.6, (128, 1)),
+  # By hand: three times the tower and projection, twice the frozen T5.
+  (
+    'vidlm',
+    'vidlm/recipes/siglip_so400m_flan_t5_xl',
+    414_803_696,
+    46.9,
+    (64, 2),
+  ),
+  ('vidlm', 'vidlm/recipes/siglip2_gopt_t5_xl', 1_137_986_048, 70.2, (64, 2)),
   # By hand, see test_gemma_flops_by_hand in tests/models/test_flops.py.
   ('vidlm', 'vidlm/recipes/paligemma_3b_224', 414_803_696, 59.5, (64, 2)),
   ('vidlm', 'vidlm/recipes/paligemma2_3b_224', 415_098_864, 61.9, (64, 2)),

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vidlm import eval_run, prepare_run
+from vidlm import convert_run, eval_run, prepare_run
 from vidlm.core import commands, huge_pages
 
 
@@ -159,20 +159,6 @@ def _plan(args: argparse.Namespace) -> None:
   plan_run.run('vidlm', args)
 
 
-def _convert(args: argparse.Namespace) -> None:
-  # Moving weights needs no accelerator, and must not take one from a run.
-  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  from vidlm import convert
-
-  print(
-    convert.convert(
-      args.source,
-      args.target,
-      **commands.given(args, 'format', 'license', 'shard_bytes'),
-    )
-  )
-
-
 COMMANDS = (
   commands.Command(
     'prepare',
@@ -214,13 +200,7 @@ COMMANDS = (
     _plan,
     uses_jax=False,
   ),
-  commands.Command(
-    'convert',
-    "weights in and out: Hugging Face's layout, big_vision, t5x",
-    commands.add_convert_flags,
-    _convert,
-    uses_jax=False,
-  ),
+  convert_run.COMMAND,
 )
 
 if __name__ == '__main__':

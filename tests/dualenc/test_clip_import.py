@@ -1,5 +1,7 @@
 """CLIPModel's folders and openai/CLIP's names, read as a dual encoder."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,8 @@ from etils import epath
 from dualenc import objective as objective_lib
 from dualenc import restored
 from dualenc.models import vit_st
-from vidlm.core import step, trees
+from vidlm import plan_run, train
+from vidlm.core import launch, step, trees
 from vidlm.interop import fitting, huggingface, safetensors_format, weights
 from vidlm.interop import leaves as leaves_lib
 
@@ -222,6 +225,113 @@ def test_run_as_clip_model(frames, hf_clip, batch, tmp_path):
   wanted = want.logits_per_text.numpy()
   got = out['t'] * ztxt @ zimg.T
   assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
+
+
+PUBLISHED = {
+  'dualenc_b16': {
+    'projection_dim': 512,
+    'vision_config': {'patch_size': 16},
+  },
+  'dualenc_l14': {
+    'projection_dim': 768,
+    'text_config': {
+      'hidden_size': 768,
+      'intermediate_size': 3072,
+      'num_attention_heads': 12,
+    },
+    'vision_config': {
+      'hidden_size': 1024,
+      'intermediate_size': 4096,
+      'num_attention_heads': 16,
+      'num_hidden_layers': 24,
+      'patch_size': 14,
+    },
+  },
+}
+# Shrinks a recipe to `small_clip`, one frame, PE_t zero as AVION's.
+SHRUNK = [
+  "MODEL_DIR='unused'",
+  "DTYPE='float32'",
+  'NUM_FRAMES=1',
+  'IMAGE_SIZE=32',
+  'EMBED_DIM=24',
+  "vit_st.ViTST.variant='48,2,96,3/16'",
+  'vit_st.ViTST.temporal_std=0.0',
+  'text.TextTransformer.width=8',
+  'text.TextTransformer.mlp_dim=8',
+  'text.TextTransformer.depth=3',
+  'text.TextTransformer.num_heads=4',
+  'text.TextTransformer.context_length=12',
+]
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_recipes_are_of_clips_sizes(name):
+  from vidlm.interop import clip_names, described
+  from vidlm.nn import vit
+
+  with launch.isolated_gin():
+    launch.parse_gin([f'configs/dualenc/recipes/{name}.gin'])
+    model = launch.macro('MODEL').model
+    spec = launch.macro('INITIAL_CHECKPOINT_PATH')
+  assert spec.startswith('hf://openai/clip-vit-')
+  ours = described.of_model(model).clip
+  theirs = clip_names.shape(PUBLISHED[name])
+  same = vit.decode_variant(ours.variant) == vit.decode_variant(theirs.variant)
+  assert same
+  assert dataclasses.replace(ours, variant=theirs.variant) == theirs
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_recipes_start_as_clip(name, small_clip, batch, tmp_path):
+  """At step 0 a dual encoder of one frame is the CLIP it starts from."""
+  import torch
+
+  small_clip.save_pretrained(tmp_path)
+  with launch.isolated_gin():
+    launch.parse_gin(
+      [f'configs/dualenc/recipes/{name}.gin'],
+      [*SHRUNK, f"INITIAL_CHECKPOINT_PATH='{tmp_path}'"],
+    )
+    parsed = plan_run.recipe()
+    initial = train.initial_params(
+      parsed.objective, launch.macro('INITIAL_CHECKPOINT_PATH')
+    )
+  tx = parsed.make_optimizer()
+  loaded = trees.flatten(initial)
+  assert set(tx.trained) - loaded.keys() == {'img/temporal_embedding'}
+  state = step.initial_state(
+    parsed.objective,
+    tx,
+    train.MeshConfig(fsdp=False).partitioner(),
+    'float32',
+    0,
+    loaded,
+  )
+  assert not np.any(state.trained['img/temporal_embedding'])
+  frames = batch.frames[:, :1]
+  pixels = vit_st.normalize(
+    jnp.asarray(frames[:, 0]), vit_st.CLIP_MEAN, vit_st.CLIP_STD
+  )
+  text = np.where(batch.text == 95, 49407, batch.text)  # CLIP's end of text
+  with torch.no_grad():
+    want = small_clip(
+      input_ids=torch.tensor(text),
+      pixel_values=torch.tensor(np.asarray(pixels).transpose(0, 3, 1, 2)),
+    )
+  zimg, ztxt, out = jax.jit(parsed.objective.model.apply)(
+    {'params': trees.unflatten(state.trained)},
+    jnp.asarray(frames),
+    jnp.asarray(text),
+  )
+  logits = out['t'] * ztxt @ zimg.T
+  for got, wanted in (
+    (zimg, want.image_embeds),
+    (ztxt, want.text_embeds),
+    (logits, want.logits_per_text),
+  ):
+    wanted = wanted.numpy()
+    assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
 
 
 @pytest.fixture(scope='module')

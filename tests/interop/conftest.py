@@ -77,6 +77,26 @@ def hf_t5(make_t5: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope='session')
+def hf_umt5(hf: Any) -> Any:
+  """Positions in every layer, each of its own."""
+  import torch
+
+  config = hf.UMT5Config(
+    vocab_size=VOCAB,
+    d_model=DIM,
+    d_kv=8,
+    num_heads=HEADS,
+    d_ff=48,
+    num_layers=LAYERS,
+  )
+  model = hf.UMT5ForConditionalGeneration(config).eval()
+  randomise(model)
+  with torch.no_grad():
+    model.shared.weight.mul_(6.0)
+  return model
+
+
+@pytest.fixture(scope='session')
 def t5_folder(hf_t5: Any, tmp_path_factory: Any) -> pathlib.Path:
   folder = tmp_path_factory.mktemp('t5')
   hf_t5.save_pretrained(folder)

@@ -110,6 +110,16 @@ def test_misplaced_parts_are_one_line(siglip_folder, t5_folder):
     weights.assemble({'img': str(t5_folder)})
 
 
+def test_big_visions_naflex_is_refused(tmp_path):
+  np.savez(
+    tmp_path / 'naflex.npz',
+    **{'params/img/embedding/kernel': np.ones((192, 32))},
+  )
+  found = weights.assemble(str(tmp_path / 'naflex.npz'))
+  with pytest.raises(ValueError, match=r'wants \[8, 8, 3, 32\]; a NaFlex'):
+    fitting.fit(found, step.parameter_shapes(make_task()))
+
+
 def test_vocabulary_is_checked(t5_folder):
   wanted = step.parameter_shapes(make_task())
   opened = weights.assemble({'llm': str(t5_folder)})

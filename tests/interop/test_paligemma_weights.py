@@ -1,5 +1,6 @@
 """PaliGemma and Gemma through the path that reads every other model."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -311,6 +312,21 @@ def test_convert_through_every_format(hf, paligemma, tmp_path, step_name):
       registry.PALIGEMMA.describe(first)
     )
   reload(hf, back)
+
+
+def test_logits_in_bfloat16(paligemma) -> None:
+  """Weights and activations of 8 bits: within 5 % of the largest logit."""
+  model, folder = paligemma
+  want = their_logits(model)
+  low, params = load(folder / 'one')
+  low = dataclasses.replace(
+    low,
+    dtype='bfloat16',
+    llm_config=dataclasses.replace(low.llm_config, dtype='bfloat16'),
+  )
+  params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+  got = our_logits(low, params)
+  assert np.abs(got - want).max() <= 5e-2 * np.abs(want).max()
 
 
 def test_positions_are_resampled_and_parts_taken(paligemma) -> None:

@@ -15,7 +15,7 @@ import transformers
 from vidlm import decoding
 from vidlm.interop import leaves, t5_names
 from vidlm.models.video_vlm import VideoVLM
-from vidlm.nn import t5, t5_layers
+from vidlm.nn import t5, t5_positions
 from vidlm.nn.scan_layout import stack
 
 pytestmark = pytest.mark.usefixtures('torchvision_operators')
@@ -108,7 +108,7 @@ def test_t5_relative_position_buckets() -> None:
     want = module._relative_position_bucket(
       torch.tensor(distance), bidirectional=bidirectional
     )
-    got = t5_layers.relative_position_bucket(
+    got = t5_positions.relative_position_bucket(
       jnp.asarray(distance)[None], bidirectional=bidirectional
     )
     np.testing.assert_array_equal(got[0], want.numpy())

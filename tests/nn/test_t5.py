@@ -40,17 +40,21 @@ def shapes(config: t5.T5Config) -> dict[str, tuple[int, ...]]:
   return {name: x.shape for name, x in flat.items()}
 
 
-@pytest.fixture(scope='module')
-def params():
+def random_params(config: t5.T5Config):
   """Random weights; quicker than compiling an initialisation."""
   rng = np.random.default_rng(0)
   flat = {
     name: jnp.asarray(
       rng.normal(size=shape) * 0.3 + name.endswith('scale'), jnp.float32
     )
-    for name, shape in shapes(TINY).items()
+    for name, shape in shapes(config).items()
   }
   return unflatten_dict(flat, sep='/')
+
+
+@pytest.fixture(scope='module')
+def params():
+  return random_params(TINY)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,11 @@ def params():
     (t5.T5Config(vocab_size=250_112), 3_742_619_648),
     (t5.T5Config(32128, 768, 12, 64, 12, 12, 2048), 247_577_856),
     (t5.T5Config(32128, 512, 6, 64, 8, 8, 1024), 76_961_152),
+    # umT5-XL: 46 tables of 32 heads by 32 buckets more than one a stack.
+    (
+      t5.T5Config(vocab_size=256_384, relpos_per_layer=True),
+      3_742_619_648 + 2 * 2048 * (256_384 - 250_112) + 46 * 32 * 32,
+    ),
   ],
 )
 def test_parameter_counts(config: t5.T5Config, parameters: int) -> None:
@@ -94,6 +103,22 @@ def test_names_are_t5xs() -> None:
   assert names == want
 
 
+def test_every_layer_may_have_positions_of_its_own() -> None:
+  """umT5: tables move into the layers, and are sharded as the others."""
+  config = replace(relpos_per_layer=True)
+  moved = {
+    name.replace('relpos_bias', 'layers/relpos_bias'): shape
+    for name, shape in shapes(TINY).items()
+  }
+  for side in ('encoder', 'decoder'):
+    moved[f'{side}/layers/relpos_bias/rel_embedding'] = (2, 2, 32)
+  assert shapes(config) == moved
+  tree = jax.eval_shape(t5.T5(config).init, jax.random.key(0), *batch())
+  specs = flatten_dict(nn.get_partition_spec(tree)['params'], sep='/')
+  table = specs['decoder/layers/relpos_bias/rel_embedding']
+  assert tuple(table) == ('layers', 'heads', 'relpos_buckets')
+
+
 def test_tied_logits_have_no_kernel_and_are_scaled() -> None:
   config = replace(logits_via_embedding=True)
   assert not any('logits_dense' in name for name in shapes(config))
@@ -124,18 +149,23 @@ def test_query_initialisation_holds_the_missing_scale() -> None:
   assert std('query') == pytest.approx((256 * 32) ** -0.5, rel=0.02)
 
 
-def test_scan_equals_loop(params) -> None:
+@pytest.mark.parametrize('per_layer', [False, True])
+def test_scan_equals_loop(per_layer: bool) -> None:
+  config = replace(relpos_per_layer=per_layer)
+  params = random_params(config)
   flat = scan_layout.unstack(flatten_dict(params, sep='/'))
-  want = jax.jit(t5.T5(TINY).apply)({'params': params}, *batch())
-  loop = t5.T5(replace(scan_layers=False))
+  want = jax.jit(t5.T5(config).apply)({'params': params}, *batch())
+  loop = t5.T5(replace(scan_layers=False, relpos_per_layer=per_layer))
   got = jax.jit(loop.apply)({'params': unflatten_dict(flat, sep='/')}, *batch())
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.parametrize('scan', [True, False])
-def test_cached_steps_give_the_logits_of_the_whole(params, scan: bool) -> None:
+@pytest.mark.parametrize('per_layer', [False, True])
+def test_cached_steps_give_the_logits_of_the_whole(scan, per_layer) -> None:
   source, target = batch()
-  model = t5.T5(replace(scan_layers=scan))
+  model = t5.T5(replace(scan_layers=scan, relpos_per_layer=per_layer))
+  params = random_params(replace(relpos_per_layer=per_layer))
   if not scan:
     flat = scan_layout.unstack(flatten_dict(params, sep='/'))
     params = unflatten_dict(flat, sep='/')

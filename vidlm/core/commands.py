@@ -131,23 +131,6 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--json', metavar='FILE', help='also write it here')
 
 
-def add_convert_flags(parser: argparse.ArgumentParser) -> None:
-  """Flags of `convert`, for both command lines."""
-  parser.add_argument(
-    'source',
-    help='a run, hf://owner/name, a Hugging Face folder, .npz, t5x; :img or '
-    ':llm behind it takes a part, img=A,llm=B puts two together',
-  )
-  parser.add_argument('target', help='a new folder, or a new .npz file')
-  parser.add_argument(
-    '--format',
-    choices=['huggingface', 'big_vision', 't5x', 'checkpoint'],
-    help='of the target (huggingface; big_vision for .npz)',
-  )
-  parser.add_argument('--license', help='for the model card')
-  parser.add_argument('--shard_bytes', type=int, help='of a safetensors file')
-
-
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
   """The flags among `names` that were set, as keyword arguments."""
   values = {name: getattr(args, name) for name in names}

@@ -13,7 +13,7 @@ from typing import Any
 from vidlm.interop import clip_names, mapping
 from vidlm.interop.leaves import Leaf
 from vidlm.nn.gemma_config import GemmaConfig
-from vidlm.nn.t5_layers import T5Config
+from vidlm.nn.t5_config import T5Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _count(found: Mapping[str, Leaf], pattern: str) -> int:
 def _language_model(
   found: Mapping[str, Leaf],
 ) -> T5Config | GemmaConfig | None:
-  if 'encoder/relpos_bias/rel_embedding' in found:
+  if 'token_embedder/embedding' in found:
     return _t5(found)
   if 'embedder/input_embedding' in found:
     return _gemma(found)
@@ -157,8 +157,10 @@ def _gemma(found: Mapping[str, Leaf]) -> GemmaConfig:
 
 def _t5(found: Mapping[str, Leaf]) -> T5Config:
   rows, width = found['token_embedder/embedding'].shape
-  heads, buckets = found['encoder/relpos_bias/rel_embedding'].shape
   layer = 'encoder/layers_0'
+  per_layer = f'{layer}/relpos_bias/rel_embedding' in found
+  table = f'{layer if per_layer else "encoder"}/relpos_bias/rel_embedding'
+  heads, buckets = found[table].shape
   gated = f'{layer}/mlp/wi_0/kernel' in found
   return T5Config(
     vocab_size=rows,
@@ -171,6 +173,7 @@ def _t5(found: Mapping[str, Leaf]) -> T5Config:
     mlp_activations=('gelu', 'linear') if gated else ('relu',),
     logits_via_embedding='decoder/logits_dense/kernel' not in found,
     relpos_buckets=buckets,
+    relpos_per_layer=per_layer,
   )
 
 

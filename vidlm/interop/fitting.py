@@ -216,6 +216,8 @@ def _misfit(
   )
   if name.endswith(_TOKENS):
     line += f'; set its vocab_size to {shape[0]}'
+  if name.endswith('embedding/kernel') and (len(shape), len(target)) == (2, 4):
+    line += '; a NaFlex tower embeds patches otherwise, take a fixed resolution'
   return line
 
 

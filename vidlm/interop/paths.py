@@ -1,6 +1,7 @@
 """Where weights are: local folders, `hf://owner/name`, `gs://bucket/folder`."""
 
 import io
+import pathlib
 import re
 import zipfile
 
@@ -10,7 +11,8 @@ _HUB = re.compile(
   r'hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(/(?P<sub>.*))?'
 )
 # What a model needs of a repository: no pickles, no other frameworks' copies.
-_WANTED = ('*.json', '*.safetensors', '*.model', '*.gin', '*.npz')
+_WEIGHTS = ('*.safetensors', '*.npz')
+_WANTED = ('*.json', '*.model', '*.gin', *_WEIGHTS)
 _PICKLES = ('.bin', '.pt', '.pth', '.ckpt', '.pkl', '.pickle')
 
 
@@ -42,7 +44,8 @@ def local(path: str) -> str:
     The path, or where the repository's files are now.
 
   Raises:
-    ValueError: If the hub can't be asked or has no such repository.
+    ValueError: If the hub can't be asked, or has no such repository, or that
+      has no weights but pickles.
   """
   if not path.startswith('hf://'):
     return path
@@ -62,6 +65,11 @@ def local(path: str) -> str:
   except Exception as error:  # its own, requests', httpx': all one to a user
     reason = ' '.join(str(error).split())[:200]
     raise ValueError(f'{path}: could not be fetched: {reason}') from error
+  if not any(any(pathlib.Path(folder).rglob(w)) for w in _WEIGHTS):
+    raise ValueError(
+      f'{path}: has no {" or ".join(_WEIGHTS)}; if it has a pickle, fetch that '
+      'yourself: giving its path here names the command that converts it'
+    )
   return f'{folder}/{match["sub"]}' if match['sub'] else folder
 
 

@@ -77,17 +77,12 @@ GEMMA = Family(
 _FAMILIES: dict[str, Family] = {}
 # By class or model_type: why not.
 _REFUSED = {
-  'UMT5ForConditionalGeneration': (
-    'umT5 has a relative position table in every layer, the T5 here one for a '
-    'stack; use T5 1.1, Flan-T5, UL2 or mT5'
-  ),
   'Siglip2Model': (
     'SigLIP 2 NaFlex has another patch embedding; take one of a fixed '
     'resolution, such as google/siglip2-so400m-patch14-224'
   ),
 }
 _REFUSED |= {
-  'umt5': _REFUSED['UMT5ForConditionalGeneration'],
   'siglip2': _REFUSED['Siglip2Model'],
   'Siglip2VisionModel': _REFUSED['Siglip2Model'],
 }
@@ -104,7 +99,15 @@ def register(family: Family, names: Sequence[str]) -> None:
 
 
 register(
-  T5, ['T5ForConditionalGeneration', 'MT5ForConditionalGeneration', 't5', 'mt5']
+  T5,
+  [
+    'T5ForConditionalGeneration',
+    'MT5ForConditionalGeneration',
+    'UMT5ForConditionalGeneration',
+    't5',
+    'mt5',
+    'umt5',
+  ],
 )
 register(
   SIGLIP,

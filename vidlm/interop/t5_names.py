@@ -1,8 +1,9 @@
 """T5 1.1 and its kin in Hugging Face's names.
 
-T5, Flan-T5, UL2, Flan-UL2 (`T5ForConditionalGeneration`) and mT5
-(`MT5ForConditionalGeneration`). Source of the names: transformers,
-`models/t5/modeling_t5.py`; of the pairs: its converter from t5x.
+T5, Flan-T5, UL2, Flan-UL2 (`T5ForConditionalGeneration`), mT5
+(`MT5ForConditionalGeneration`) and umT5 (`UMT5ForConditionalGeneration`).
+Source of the names: transformers, `models/t5/modeling_t5.py`; of the pairs: its
+converter from t5x.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 
 from vidlm.interop import mapping
 from vidlm.interop.leaves import Leaf
-from vidlm.nn.t5_layers import T5Config
+from vidlm.nn.t5_config import T5Config
 
 # Of a config.json: fields left out there have the class's default.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -36,6 +37,11 @@ _DEFAULTS['mt5'] = {
   'num_layers': 8,
   'num_heads': 6,
   'feed_forward_proj': 'gated-gelu',
+}
+_DEFAULTS['umt5'] = _DEFAULTS['mt5']
+_CLASSES = {
+  't5': 'T5ForConditionalGeneration',
+  'umt5': 'UMT5ForConditionalGeneration',
 }
 # Their activation: ours. T5 1.1's 'gelu' is the tanh approximation.
 _ACTIVATIONS = {
@@ -65,6 +71,11 @@ _SUBLAYERS = {
 }
 # Copies of shared.weight.
 _COPIES = (r'(en|de)coder\.embed_tokens\.weight',)
+# The first T5s have a table that no code reads.
+_UNUSED = (
+  r'decoder\.block\.0\.layer\.1\.EncDecAttention\.'
+  r'relative_attention_bias\.weight',
+)
 
 
 def model_config(config: Mapping[str, Any], **options: Any) -> T5Config:
@@ -94,6 +105,7 @@ def model_config(config: Mapping[str, Any], **options: Any) -> T5Config:
     logits_via_embedding=scales_logits(config),
     relpos_buckets=config['relative_attention_num_buckets'],
     relpos_max_distance=config['relative_attention_max_distance'],
+    relpos_per_layer=config.get('model_type') == 'umt5',
     **options,
   )
 
@@ -119,7 +131,8 @@ def scales_logits(config: Mapping[str, Any]) -> bool:
 
   Hugging Face ties this to `tie_word_embeddings`; its version 5 writes the
   answer as `scale_decoder_outputs` and always says that it ties. mT5 is T5 1.1:
-  it never scales.
+  it never scales. For umT5 version 5 scales untied logits too, which changes
+  their temperature but no greedy text; here they are as T5X has them.
   """
   if config.get('model_type') == 'mt5':
     return False
@@ -140,9 +153,10 @@ def to_config(model: T5Config) -> dict[str, Any]:
       f'mlp_activations {activations} have no name in Hugging Face; it has '
       f'{sorted(names)}'
     )
+  kind = 'umt5' if model.relpos_per_layer else 't5'
   return {
-    'architectures': ['T5ForConditionalGeneration'],
-    'model_type': 't5',
+    'architectures': [_CLASSES[kind]],
+    'model_type': kind,
     'vocab_size': model.vocab_size,
     'd_model': model.emb_dim,
     'd_kv': model.head_dim,
@@ -198,21 +212,15 @@ def table(model: T5Config, logits: str = 'lm_head.weight') -> mapping.Table:
     ('decoder', model.num_decoder_layers),
   ):
     entries += _side(side, depth, mlp, sizes)
-  return mapping.Table(tuple(entries), ignored)
+    entries += _positions(side, depth if model.relpos_per_layer else 0, sizes)
+  return mapping.Table(tuple(entries), ignored, _UNUSED)
 
 
 def _side(
   side: str, depth: int, mlp: list[mapping.Row], sizes: dict[str, int]
 ) -> list[mapping.Entry]:
   entries = mapping.rows(
-    [
-      (
-        'relpos_bias/rel_embedding',
-        f'block.0.layer.0.{_RELPOS}',
-        'b k -> k b',
-      ),
-      (f'{side}_norm/scale', 'final_layer_norm.weight', 'c -> c'),
-    ],
+    [(f'{side}_norm/scale', 'final_layer_norm.weight', 'c -> c')],
     f'{side}/',
     f'{side}.',
     **sizes,
@@ -238,6 +246,23 @@ def _side(
     )
     entries += mapping.rows(mlp, ours, f'{last}DenseReluDense.', **sizes)
   return entries
+
+
+def _positions(
+  side: str, depth: int, sizes: dict[str, int]
+) -> list[mapping.Entry]:
+  """The table of a stack, or those of so many layers."""
+  places = [f'layers_{i}/' for i in range(depth)] or ['']
+  return [
+    entry
+    for i, place in enumerate(places)
+    for entry in mapping.rows(
+      [(f'{place}relpos_bias/rel_embedding', _RELPOS, 'b k -> k b')],
+      f'{side}/',
+      f'{side}.block.{i}.layer.0.',
+      **sizes,
+    )
+  ]
 
 
 def read_table(

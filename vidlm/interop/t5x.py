@@ -60,25 +60,14 @@ def read(path: epath.Path) -> dict[str, Leaf]:
   }
   if not target:
     raise ValueError(f'{path}: holds no parameters (target)')
-  return {
-    new: leaf
-    for name, old in target.items()
-    for new, leaf in _unscanned(name, old, path)
-  }
+  return dict(_unscanned(name, leaf) for name, leaf in target.items())
 
 
-def _unscanned(
-  name: str, leaf: Leaf, path: epath.Path
-) -> list[tuple[str, Leaf]]:
+def _unscanned(name: str, leaf: Leaf) -> tuple[str, Leaf]:
   match = _SCANNED.fullmatch(name)
   if match is None:
-    return [(name, leaf)]
+    return name, leaf
   prefix, side, rest = match[1] or '', match[2], match[3]
-  if rest.startswith('relpos_bias'):
-    raise ValueError(
-      f'{path}: {name}: a relative position table in every layer, as umT5 has '
-      'it; the T5 here has one for a stack'
-    )
   # [in, layers, heads, size] there; here heads and size are one axis.
   leaf = leaf.then(lambda x: np.moveaxis(x, 1, 0))
   if leaf.ndim == 4:
@@ -90,7 +79,7 @@ def _unscanned(
         else x.reshape(*x.shape[:2], -1)
       )
     )
-  return [(f'{prefix}{side}/layers/{rest}', leaf)]
+  return f'{prefix}{side}/layers/{rest}', leaf
 
 
 def read_everything(path: epath.Path) -> dict[str, Leaf]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from vidlm.interop import leaves as leaves_lib
@@ -118,18 +119,33 @@ def write(folder: epath.Path, name: str, leaf: Leaf) -> dict[str, Any]:
 
 
 def _check_chunks(folder: epath.Path, store: Any, where: str) -> None:
-  """Raises ValueError if a chunk file is missing: it would be read as zeros."""
-  if (folder / 'zarr.json').exists():
-    return  # may hold many chunks a file
+  """Raises ValueError if a chunk file is missing: it would be read as zeros.
+
+  zarr 3 leaves out chunks of zeros, so there it is a warning.
+  """
   described = store.spec().to_json()['metadata']
-  separator = described.get('dimension_separator', '.')
-  grid = [
-    math.ceil(n / c)
-    for n, c in zip(store.shape, described['chunks'], strict=True)
+  third = (folder / 'zarr.json').exists()
+  if third:
+    chunks = described['chunk_grid']['configuration']['chunk_shape']
+    first, separator = 'c/', '/'
+  else:
+    chunks = described['chunks']
+    first, separator = '', described.get('dimension_separator', '.')
+  grid = [math.ceil(n / c) for n, c in zip(store.shape, chunks, strict=True)]
+  wanted = [
+    (first + separator.join(map(str, i))).rstrip('/') or '0'
+    for i in np.ndindex(*grid)
   ]
-  wanted = [separator.join(map(str, i)) or '0' for i in np.ndindex(*grid)]
   missing = [name for name in wanted if not (folder / name).exists()]
-  if missing:
+  if missing and third:
+    logging.warning(
+      '%s: %d of %d chunks are not there and read as zeros: %s',
+      where,
+      len(missing),
+      len(wanted),
+      folder,
+    )
+  elif missing:
     raise ValueError(
       f'{where}: {len(missing)} of {len(wanted)} chunks are missing in {folder}'
     )

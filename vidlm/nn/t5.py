@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.core import partitioning
-from vidlm.nn.t5_layers import Embed, KeyValue, T5Config
+from vidlm.nn.t5_config import T5Config
+from vidlm.nn.t5_layers import Embed, KeyValue
 from vidlm.nn.t5_stacks import Decoder, Encoder
 
 __all__ = ['T5', 'KeyValue', 'T5Config']

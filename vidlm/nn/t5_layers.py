@@ -2,11 +2,10 @@
 
 Source: google-research/t5x `examples/t5/` (behaviour matched).
 What differs from a textbook Transformer: no 1/sqrt(D) in attention (it sits in
-the queries' initialisation), RMSNorm in float32, no biases, gated GELU, one
-relative position table for a whole stack.
+the queries' initialisation), RMSNorm in float32, no biases, gated GELU, and
+positions as a bias on attention (`t5_positions`).
 """
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -18,55 +17,10 @@ from jaxtyping import Array, Bool, Float, Int
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import layers
+from vidlm.nn.t5_config import T5Config
 
 # One decoded token's keys and values, or a whole cache: {'key': ..., 'value':}.
 KeyValue = dict[str, Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class T5Config:
-  """Sizes of a T5 1.1 / UL2 encoder-decoder; the defaults are XL ("3B").
-
-  Attributes:
-    vocab_size: rows of the embedding: 32128 (T5), 250112 (mT5), 256384 (umT5).
-    emb_dim: C.
-    num_heads: K.
-    head_dim: D.
-    num_encoder_layers: depth of the encoder.
-    num_decoder_layers: depth of the decoder.
-    mlp_dim: width between wi and wo.
-    mlp_activations: their product is the gate; ('gelu', 'linear') is GEGLU.
-    logits_via_embedding: tie the logits to the token embedding.
-    relpos_buckets: rows of the relative position table.
-    relpos_max_distance: distances from here on share one bucket.
-    dropout_rate: applied only when a 'dropout' key is given; not on attention
-      weights, which fused kernels never hold.
-    scan_layers: one scanned layer in place of `layers_{i}`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products.
-    attention: implementation, see `attention.dot_product_attention`.
-  """
-
-  vocab_size: int = 32128
-  emb_dim: int = 2048
-  num_heads: int = 32
-  head_dim: int = 64
-  num_encoder_layers: int = 24
-  num_decoder_layers: int = 24
-  mlp_dim: int = 5120
-  mlp_activations: tuple[str, ...] = ('gelu', 'linear')
-  logits_via_embedding: bool = False
-  relpos_buckets: int = 32
-  relpos_max_distance: int = 128
-  dropout_rate: float = 0.0
-  scan_layers: bool = True
-  remat_policy: str = 'nothing_saveable'
-  dtype: str = 'bfloat16'
-  attention: attention_lib.Implementation = 'xla'
-
-  def __post_init__(self):
-    # gin hands over lists; a linen module's fields must be hashable.
-    object.__setattr__(self, 'mlp_activations', tuple(self.mlp_activations))
 
 
 def _dense(
@@ -103,90 +57,6 @@ class RMSNorm(nn.Module):
     mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     x = x * jax.lax.rsqrt(mean_square + self.epsilon)
     return x.astype(self.dtype) * scale.astype(self.dtype)
-
-
-def relative_position_bucket(
-  relative_position: Int[Array, 'Lq Lk'],
-  *,
-  bidirectional: bool,
-  num_buckets: int = 32,
-  max_distance: int = 128,
-) -> Int[Array, 'Lq Lk']:
-  """Maps distances to buckets: small ones exactly, larger ones by logarithm.
-
-  Args:
-    relative_position: [Lq, Lk], key position minus query position.
-    bidirectional: give half of the buckets to keys after the query; otherwise
-      those all share bucket 0.
-    num_buckets: number of buckets.
-    max_distance: distances from here on share the last bucket.
-
-  Returns:
-    [Lq, Lk], values in [0, num_buckets).
-  """
-  n = -relative_position
-  offset = jnp.zeros_like(n)
-  if bidirectional:
-    num_buckets //= 2
-    offset = (n < 0).astype(n.dtype) * num_buckets
-    n = jnp.abs(n)
-  else:
-    n = jnp.maximum(n, 0)
-  max_exact = num_buckets // 2
-  ratio = n.astype(jnp.float32) / max_exact + np.finfo(np.float32).eps
-  large = max_exact + (
-    jnp.log(ratio)
-    / np.log(max_distance / max_exact)
-    * (num_buckets - max_exact)
-  ).astype(n.dtype)
-  large = jnp.minimum(large, num_buckets - 1)
-  return offset + jnp.where(n < max_exact, n, large)
-
-
-class RelativePositionBias(nn.Module):
-  """T5's learned bias on attention logits, by bucketed distance."""
-
-  config: T5Config
-  bidirectional: bool
-
-  @nn.compact
-  def __call__(
-    self, query_positions: Int[Array, 'Lq'], key_positions: Int[Array, 'Lk']
-  ) -> Float[Array, '1 K Lq Lk']:
-    """Returns the bias between positions.
-
-    Args:
-      query_positions: [Lq]; may be traced, as in a decoding step.
-      key_positions: [Lk].
-
-    Returns:
-      [1, K, Lq, Lk].
-    """
-    cfg = self.config
-    table = self.param(
-      'rel_embedding',
-      partitioning.with_logical_axes(
-        nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform'),
-        ('heads', 'relpos_buckets'),
-      ),
-      (cfg.num_heads, cfg.relpos_buckets),
-    )
-    buckets = relative_position_bucket(
-      key_positions[None, :] - query_positions[:, None],
-      bidirectional=self.bidirectional,
-      num_buckets=cfg.relpos_buckets,
-      max_distance=cfg.relpos_max_distance,
-    )
-    # A one-hot product, as in t5x: the gradient of a gather would be a scatter
-    # of Lq * Lk values into a few dozen cells. Exact at the highest precision.
-    one_hot = jax.nn.one_hot(buckets, cfg.relpos_buckets, dtype=jnp.float32)
-    bias = jnp.einsum(
-      'kn,qsn->kqs',
-      table.astype(jnp.float32),
-      one_hot,
-      precision=jax.lax.Precision.HIGHEST,
-    )
-    return bias[None].astype(cfg.dtype)
 
 
 class MlpBlock(nn.Module):

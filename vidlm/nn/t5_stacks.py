@@ -7,17 +7,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.core import partitioning
 from vidlm.nn import layers
+from vidlm.nn.t5_config import T5Config
 from vidlm.nn.t5_layers import (
   Embed,
   KeyValue,
   Logits,
   MlpBlock,
   MultiHeadAttention,
-  RelativePositionBias,
   RMSNorm,
-  T5Config,
   dropout,
 )
+from vidlm.nn.t5_positions import RelativePositionBias
 
 
 def _constrain(x: Array) -> Array:
@@ -33,14 +33,14 @@ class EncoderLayer(nn.Module):
   def __call__(
     self,
     x: Float[Array, 'B S C'],
-    bias: Float[Array, '1 K S S'],
+    bias: Float[Array, '1 K S S'] | None,
     mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[Float[Array, 'B S C'], None]:
     """Applies the layer; returns the carry and the (empty) output of a scan.
 
     Args:
       x: [B, S, C].
-      bias: [1, K, S, S], shared by the stack.
+      bias: [1, K, S, S], shared by the stack; None if the layer has its own.
       mask: [B, 1, 1, S], True for real tokens.
 
     Returns:
@@ -48,6 +48,10 @@ class EncoderLayer(nn.Module):
     """
     cfg = self.config
     x = _constrain(x)
+    if bias is None:
+      positions = jnp.arange(x.shape[1])
+      table = RelativePositionBias(cfg, bidirectional=True, name='relpos_bias')
+      bias = table(positions, positions)
     y = RMSNorm(cfg.dtype, name='pre_attention_layer_norm')(x)
     y = MultiHeadAttention(cfg, name='attention')(y, y, bias, mask)
     x = x + dropout(self, y)
@@ -75,10 +79,11 @@ class Encoder(nn.Module):
       [B, S, C].
     """
     cfg = self.config
-    positions = jnp.arange(x.shape[1])
-    bias = RelativePositionBias(cfg, bidirectional=True, name='relpos_bias')(
-      positions, positions
-    )
+    bias = None
+    if not cfg.relpos_per_layer:
+      positions = jnp.arange(x.shape[1])
+      table = RelativePositionBias(cfg, bidirectional=True, name='relpos_bias')
+      bias = table(positions, positions)
     mask = mask[:, None, None, :]
     x = dropout(self, x)
     layer = layers.remat(
@@ -103,6 +108,8 @@ class DecoderLayer(nn.Module):
 
   def setup(self):
     cfg = self.config
+    if cfg.relpos_per_layer:
+      self.relpos_bias = RelativePositionBias(cfg, bidirectional=False)
     self.pre_self_attention_layer_norm = RMSNorm(cfg.dtype)
     self.self_attention = MultiHeadAttention(cfg)
     self.pre_cross_attention_layer_norm = RMSNorm(cfg.dtype)
@@ -114,7 +121,7 @@ class DecoderLayer(nn.Module):
     self,
     x: Float[Array, 'B L C'],
     encoded: Float[Array, 'B S C'],
-    bias: Float[Array, '1 K L L'],
+    bias: Float[Array, '1 K L L'] | None,
     causal: Bool[Array, '1 1 L L'],
     mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[Float[Array, 'B L C'], None]:
@@ -123,7 +130,7 @@ class DecoderLayer(nn.Module):
     Args:
       x: [B, L, C].
       encoded: [B, S, C].
-      bias: [1, K, L, L], for self-attention.
+      bias: [1, K, L, L], for self-attention; None if the layer has its own.
       causal: [1, 1, L, L].
       mask: [B, 1, 1, S], True for real encoder positions.
 
@@ -131,6 +138,9 @@ class DecoderLayer(nn.Module):
       [B, L, C] and None.
     """
     x = _constrain(x)
+    if bias is None:
+      positions = jnp.arange(x.shape[1])
+      bias = self.relpos_bias(positions, positions)
     y = self.pre_self_attention_layer_norm(x)
     x = x + dropout(self, self.self_attention(y, y, bias, causal))
     y = self.pre_cross_attention_layer_norm(x)
@@ -151,7 +161,7 @@ class DecoderLayer(nn.Module):
     layer: Int[Array, ''],
     cross_kv: KeyValue,
     index: Int[Array, ''],
-    bias: Float[Array, '1 K 1 L'],
+    bias: Float[Array, '1 K 1 L'] | None,
     causal: Bool[Array, '1 1 1 L'],
     mask: Bool[Array, 'B 1 1 S'],
   ) -> tuple[tuple[Float[Array, 'B R C'], KeyValue], None]:
@@ -167,7 +177,7 @@ class DecoderLayer(nn.Module):
       layer: number of this layer.
       cross_kv: [B, S, K, D].
       index: position of the token.
-      bias: [1, K, 1, L].
+      bias: [1, K, 1, L]; None if the layer has its own.
       causal: [1, 1, 1, L], True up to `index`.
       mask: [B, 1, 1, S].
 
@@ -176,6 +186,9 @@ class DecoderLayer(nn.Module):
     """
     x, cache = carry
     x = _constrain(x)
+    if bias is None:
+      positions = jnp.arange(cache['key'].shape[2])
+      bias = self.relpos_bias(index[None], positions)
     batch, samples, width = x.shape
     y = self.pre_self_attention_layer_norm(x)
     y = y.reshape(batch * samples, 1, width)
@@ -209,7 +222,8 @@ class Decoder(nn.Module):
 
   def setup(self):
     cfg = self.config
-    self.relpos_bias = RelativePositionBias(cfg, bidirectional=False)
+    if not cfg.relpos_per_layer:
+      self.relpos_bias = RelativePositionBias(cfg, bidirectional=False)
     self.decoder_norm = RMSNorm(cfg.dtype)
     if not cfg.logits_via_embedding:
       self.logits_dense = Logits(cfg)
@@ -243,7 +257,7 @@ class Decoder(nn.Module):
       float32 logits [B, L, V].
     """
     positions = jnp.arange(x.shape[1])
-    bias = self.relpos_bias(positions, positions)
+    bias = self._bias(positions, positions)
     causal = (positions[:, None] >= positions[None, :])[None, None]
     mask = mask[:, None, None, :]
     x = dropout(self, x)
@@ -272,7 +286,7 @@ class Decoder(nn.Module):
   ) -> tuple[Float[Array, 'B R V'], KeyValue]:
     """Decodes one token of each of R samples a clip; see `T5.decode_step`."""
     positions = jnp.arange(cache['key'].shape[2])
-    bias = self.relpos_bias(index[None], positions)
+    bias = self._bias(index[None], positions)
     causal = (positions <= index)[None, None, None]
     shared = (index, bias, causal, mask[:, None, None, :])
     carry = (x, cache)
@@ -285,6 +299,13 @@ class Decoder(nn.Module):
         carry, _ = layer.step(carry, jnp.asarray(i), own, *shared)
     x, cache = carry
     return self._logits(x, embed), cache
+
+  def _bias(
+    self, query_positions: Int[Array, 'Lq'], key_positions: Int[Array, 'Lk']
+  ) -> Float[Array, '1 K Lq Lk'] | None:
+    if self.config.relpos_per_layer:
+      return None
+    return self.relpos_bias(query_positions, key_positions)
 
   def _logits(
     self, x: Float[Array, 'B L C'], embed: Embed

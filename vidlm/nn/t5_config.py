@@ -1,0 +1,54 @@
+"""Sizes of a T5."""
+
+import dataclasses
+
+from vidlm.nn import attention as attention_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+  """Sizes of a T5 1.1 / UL2 encoder-decoder; the defaults are XL ("3B").
+
+  Attributes:
+    vocab_size: rows of the embedding: 32128 (T5), 250112 (mT5), 256384 (umT5).
+    emb_dim: C.
+    num_heads: K.
+    head_dim: D.
+    num_encoder_layers: depth of the encoder.
+    num_decoder_layers: depth of the decoder.
+    mlp_dim: width between wi and wo.
+    mlp_activations: their product is the gate; ('gelu', 'linear') is GEGLU.
+    logits_via_embedding: tie the logits to the token embedding.
+    relpos_buckets: rows of the relative position table.
+    relpos_max_distance: distances from here on share one bucket.
+    relpos_per_layer: a relative position table in every layer, as umT5 has it,
+      not one for a stack.
+    dropout_rate: applied only when a 'dropout' key is given; not on attention
+      weights, which fused kernels never hold.
+    scan_layers: one scanned layer in place of `layers_{i}`.
+    remat_policy: see `layers.REMAT_POLICIES`.
+    dtype: type of activations and matrix products.
+    attention: implementation, see `attention.dot_product_attention`.
+  """
+
+  vocab_size: int = 32128
+  emb_dim: int = 2048
+  num_heads: int = 32
+  head_dim: int = 64
+  num_encoder_layers: int = 24
+  num_decoder_layers: int = 24
+  mlp_dim: int = 5120
+  mlp_activations: tuple[str, ...] = ('gelu', 'linear')
+  logits_via_embedding: bool = False
+  relpos_buckets: int = 32
+  relpos_max_distance: int = 128
+  relpos_per_layer: bool = False
+  dropout_rate: float = 0.0
+  scan_layers: bool = True
+  remat_policy: str = 'nothing_saveable'
+  dtype: str = 'bfloat16'
+  attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self):
+    # gin hands over lists; a linen module's fields must be hashable.
+    object.__setattr__(self, 'mlp_activations', tuple(self.mlp_activations))
