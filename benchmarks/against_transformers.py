@@ -28,6 +28,8 @@ from typing import Any
 
 from transformers_cases import CASES, SAMPLES, SIZES, Sizes, make
 
+from vidlm.core import huge_pages
+
 SIDES = ('ours', 'transformers')
 
 
@@ -75,6 +77,8 @@ class Side:
       env={
         **os.environ,
         'JAX_PLATFORMS': 'cpu',
+        # For both; our commands ask for huge pages by themselves.
+        'GLIBC_TUNABLES': huge_pages.TUNABLE,
         'OMP_NUM_THREADS': str(args.threads),
       },
     )
