@@ -77,7 +77,6 @@ bench-gpu: $(VENV)/.cuda
 	$(BIN)/python benchmarks/gpu.py --size=$(SIZE) $(ARGS)
 endif
 
-<<<<<<< HEAD
 bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 	$(BIN)/python benchmarks/decode.py \
 	  --output=benchmarks/results/decode.json $(ARGS)
@@ -85,11 +84,10 @@ bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 bench-memory: $(VENV)/.demo ## memory of vidlm prepare over 10,000 clips
 	$(BIN)/python benchmarks/prepare_memory.py \
 	  --output=benchmarks/results/prepare_memory.json $(ARGS)
-=======
+
 bench-transformers: $(VENV)/.test ## time and memory against PyTorch, on this CPU
 	$(BIN)/python benchmarks/against_transformers.py \
 	  --output=benchmarks/results/against_transformers_cpu.json $(ARGS)
->>>>>>> wt_i
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-beam .pytest_cache .ruff_cache .import_linter_cache
