@@ -5,6 +5,7 @@ the numbers: public evaluations disagree about ties, captions and re-ranking,
 and figures of different protocols look alike.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,10 @@ def evaluate(
   kwargs = {'samples': bootstrap_samples, 'seed': seed}
   result = _both(similarity, similarity, target, '', kwargs)
   if dual_softmax_scale is not None:
+    if not 0 < dual_softmax_scale < math.inf:
+      raise ValueError(
+        f'dual_softmax={dual_softmax_scale}: need a number above 0, such as 100'
+      )
     t2v = dual_softmax(similarity, dual_softmax_scale, axis=0)
     v2t = dual_softmax(similarity, dual_softmax_scale, axis=1)
     result |= _both(t2v, v2t, target, '_dual_softmax', kwargs)
