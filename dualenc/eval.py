@@ -210,7 +210,9 @@ def evaluate(
   scores['protocol'] |= {
     'task': task,
     'kind': protocol.kind,
-    'published_size': protocol.published_size,
+    'published_size': (
+      protocol.published_size if split == protocol.split else None
+    ),
     'clip_dataset': clip_dataset,
     **views.describe(towers.model.img.num_frames),
   }

@@ -75,6 +75,8 @@ def test_help_names_every_task():
     assert task in text
   with pytest.raises(ValueError, match="task 'k600': choose one of retrieval"):
     protocols.get('k600')
+  with pytest.raises(ValueError, match="did you mean 'kinetics600'"):
+    protocols.get('Kinetics-600')
 
 
 def test_retrieval_by_name(towers, folder, tmp_path):
@@ -98,7 +100,8 @@ def test_retrieval_by_name(towers, folder, tmp_path):
   assert protocol['known_missing'] == ['c6']
   assert protocol['num_frames'] == 4
   # The plain figure is the same without the second one.
-  plain = eval_lib.evaluate(**kwargs, task='retrieval')
+  plain = eval_lib.evaluate(**kwargs, task='msrvtt_1ka', split='test')
+  assert plain['protocol']['published_size'] is None
   assert plain['t2v'] == scores['t2v']
   assert 't2v_dual_softmax' not in plain
   with pytest.raises(ValueError, match='10 captions a video ask, but 6 of 6'):
