@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import math
 
 import numpy as np
 import PIL.Image
@@ -106,6 +107,21 @@ def test_retrieval_by_name(towers, folder, tmp_path):
   assert 't2v_dual_softmax' not in plain
   with pytest.raises(ValueError, match='10 captions a video ask, but 6 of 6'):
     eval_lib.evaluate(**kwargs, task='vatex_1.5k')
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'task': 'kinetics600', 'templates': 'no'}, "templates 'no'"),
+    ({'task': 'kinetics600', 'dual_softmax_scale': 100.0}, 'no --dual_softmax'),
+    ({'task': 'msrvtt_1ka', 'templates': 'plain'}, 'no --templates'),
+    ({'task': 'msrvtt_1ka', 'classes': 'names.txt'}, 'no --classes'),
+    ({'dual_softmax_scale': math.nan}, 'dual_softmax=nan'),
+  ],
+)
+def test_mistakes_are_found_before_a_clip_is_read(options, message):
+  with pytest.raises(ValueError, match=message):
+    eval_lib.evaluate(checkpoint='none', clip_dataset='none', **options)
 
 
 def test_classification_by_name(towers, folder, tmp_path):
