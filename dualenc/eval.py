@@ -187,7 +187,11 @@ def evaluate(
   commands.check_positive(batch_size=batch_size)
   commands.check_output(output)
   protocol = protocols.get(task)
-  _check_options(protocol, task, templates, classes, dual_softmax_scale)
+  # Mistakes are found before any clip is embedded.
+  if protocol.kind == protocols.CLASSIFICATION:
+    prompts.load(templates or protocol.templates)
+  elif dual_softmax_scale is not None:
+    retrieval.check_scale(dual_softmax_scale)
   split = split or protocol.split
   reader = clips_lib.open_clips(clip_dataset, split)
   common = {'split': split, **clip_sets.annotated(reader, allow_unavailable)}
@@ -223,25 +227,6 @@ def evaluate(
       json.dump(scores, file, indent=2)
     os.replace(f'{output}.partial', output)
   return scores
-
-
-def _check_options(
-  protocol: protocols.Protocol,
-  task: str,
-  templates: str | None,
-  classes: str | None,
-  dual_softmax_scale: float | None,
-) -> None:
-  """Finds mistakes before any clip is embedded."""
-  options = {'templates': templates, 'classes': classes}
-  if protocol.kind == protocols.CLASSIFICATION:
-    prompts.load(templates or protocol.templates)
-    options = {'dual_softmax': dual_softmax_scale}
-  elif dual_softmax_scale is not None:
-    retrieval.check_scale(dual_softmax_scale)
-  given = [name for name, value in options.items() if value is not None]
-  if given:
-    raise ValueError(f'{task}: takes no --{given[0]}, it is {protocol.kind}')
 
 
 def _retrieval(

@@ -113,15 +113,29 @@ def test_retrieval_by_name(towers, folder, tmp_path):
   ('options', 'message'),
   [
     ({'task': 'kinetics600', 'templates': 'no'}, "templates 'no'"),
-    ({'task': 'kinetics600', 'dual_softmax_scale': 100.0}, 'no --dual_softmax'),
-    ({'task': 'msrvtt_1ka', 'templates': 'plain'}, 'no --templates'),
-    ({'task': 'msrvtt_1ka', 'classes': 'names.txt'}, 'no --classes'),
     ({'dual_softmax_scale': math.nan}, 'dual_softmax=nan'),
   ],
 )
 def test_mistakes_are_found_before_a_clip_is_read(options, message):
   with pytest.raises(ValueError, match=message):
     eval_lib.evaluate(checkpoint='none', clip_dataset='none', **options)
+
+
+@pytest.mark.parametrize(
+  'flags',
+  [
+    ['--task=kinetics600', '--dual_softmax=100'],
+    ['--task=msrvtt_1ka', '--templates=plain'],
+    ['--task=msrvtt_1ka', '--classes=names.txt'],
+  ],
+)
+def test_flags_of_the_other_kind_of_task_are_refused(flags):
+  parser = argparse.ArgumentParser()
+  cli._eval_flags(parser)
+  args = parser.parse_args(['--checkpoint=no', '--clip_dataset=no', *flags])
+  name = flags[1].split('=')[0]
+  with pytest.raises(ValueError, match=f'takes no {name}, it is'):
+    cli._eval(args)
 
 
 def test_classification_by_name(towers, folder, tmp_path):
