@@ -71,7 +71,15 @@ def _eval_flags(parser: argparse.ArgumentParser) -> None:
 def _eval(args: argparse.Namespace) -> None:
   from dualenc import eval as eval_lib
   from dualenc import views
+  from dualenc.evals import protocols
 
+  kind = protocols.get(args.task).kind
+  others = {
+    protocols.RETRIEVAL: ('templates', 'classes'),
+    protocols.CLASSIFICATION: ('dual_softmax',),
+  }
+  for name in commands.given(args, *others[kind]):
+    raise ValueError(f'eval {args.task}: takes no --{name}, it is {kind}')
   scores = eval_lib.evaluate(
     checkpoint=args.checkpoint,
     clip_dataset=args.clip_dataset,

@@ -187,6 +187,11 @@ def evaluate(
   commands.check_positive(batch_size=batch_size)
   commands.check_output(output)
   protocol = protocols.get(task)
+  # Mistakes are found before any clip is embedded.
+  if protocol.kind == protocols.CLASSIFICATION:
+    prompts.load(templates or protocol.templates)
+  elif dual_softmax_scale is not None:
+    retrieval.check_scale(dual_softmax_scale)
   split = split or protocol.split
   reader = clips_lib.open_clips(clip_dataset, split)
   common = {'split': split, **clip_sets.annotated(reader, allow_unavailable)}
@@ -210,7 +215,9 @@ def evaluate(
   scores['protocol'] |= {
     'task': task,
     'kind': protocol.kind,
-    'published_size': protocol.published_size,
+    'published_size': (
+      protocol.published_size if split == protocol.split else None
+    ),
     'clip_dataset': clip_dataset,
     **views.describe(towers.model.img.num_frames),
   }

@@ -134,17 +134,28 @@ TABLES: dict[str, tuple[str, Mapping[str, Column], Mapping[str, Row]]] = {
 
 
 def read_score(folder: pathlib.Path, row: str, column: Column) -> dict:
-  """Our figure on the paper's scale, and its protocol; None without one."""
+  """Our figure on the paper's scale, and its protocol; None without one.
+
+  Raises:
+    ValueError: If the file is damaged, or holds a score of another task.
+  """
   task, keys, factor = column
   path = folder / f'{row}.{task}.json'
   if not path.exists():
     return {'ours': None, 'protocol': None}
-  value: Any = json.loads(path.read_text(encoding='utf-8'))
-  protocol = value['protocol']
+  try:
+    value: Any = json.loads(path.read_text(encoding='utf-8'))
+    protocol = value['protocol']
+    scored = protocol['task']
+  except (ValueError, KeyError, TypeError):
+    raise ValueError(f'{path}: no score; delete it and run again') from None
+  if scored != task:
+    raise ValueError(f'{path}: a score of {scored}; delete it and run again')
   interval = value.get(keys[0], {}) if len(keys) > 1 else value
   for key in keys:
     value = value[key]
   found = {'ours': round(factor * value, 2), 'protocol': protocol}
+  found['factor'] = factor
   bounds = interval.get('interval_95', {}).get(keys[-1])
   if bounds:
     found['interval_95'] = [round(factor * bound, 2) for bound in bounds]
@@ -159,10 +170,11 @@ def gather(name: str, folder: pathlib.Path) -> dict[str, Any]:
     folder: Of the scores.
 
   Returns:
-    `title` and `cells`: row, column, paper, ours, protocol.
+    `title` and `cells`: row, column, paper, ours, factor (of the score in its
+    file), protocol.
 
   Raises:
-    ValueError: There is no such table.
+    ValueError: There is no such table, or a file of it is no score of it.
   """
   if name not in TABLES:
     raise ValueError(f'no table {name!r}; there are {", ".join(TABLES)}')
@@ -195,6 +207,7 @@ def lines(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ours, protocol = 'not run', ''
     if cell['protocol'] is not None:
       ours, protocol = f'{cell["ours"]:.1f}', _short(cell['protocol'])
+      protocol += f'; shown times {cell["factor"]:g}'
       if 'interval_95' in cell:
         ours += ' [{:.1f}, {:.1f}]'.format(*cell['interval_95'])
     paper = '-' if cell['paper'] is None else f'{cell["paper"]:.1f}'
@@ -240,7 +253,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--scores', required=True, metavar='DIR')
   parser.add_argument('--output', required=True, metavar='DIR')
   args = parser.parse_args(argv)
-  table = gather(args.table, pathlib.Path(args.scores))
+  try:
+    table = gather(args.table, pathlib.Path(args.scores))
+  except ValueError as error:
+    parser.error(str(error))
   folder = pathlib.Path(args.output)
   folder.mkdir(parents=True, exist_ok=True)
   plot = {}

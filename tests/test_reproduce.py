@@ -131,9 +131,31 @@ def test_table_shows_paper_ours_and_protocol(tmp_path: pathlib.Path):
     '| 39.5 | 41.3 [38.0, 45.0] | msrvtt_1ka; split test_1ka; 990 scored'
     in text
   )
+  assert 'mid-rank; shown times 100 |' in text
   assert text.count('not run') == 5
   page = (output / 'table_4.html').read_text()
   assert page.count('<tr>') == 7 and '41.3 [38.0, 45.0]' in page
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    ('{"t2v"', 'no score; delete it'),
+    ('[]', 'no score; delete it'),
+    ('{"protocol": {"task": "vatex_1.5k"}}', 'a score of vatex_1.5k'),
+  ],
+)
+def test_a_file_of_another_kind_is_no_score(
+  tmp_path: pathlib.Path,
+  capsys: pytest.CaptureFixture[str],
+  content: str,
+  message: str,
+):
+  (tmp_path / 'frames.msrvtt_1ka.json').write_text(content)
+  flags = ['--table=table_4', f'--scores={tmp_path}', f'--output={tmp_path}']
+  with pytest.raises(SystemExit):
+    load_tables().main(flags)
+  assert f'frames.msrvtt_1ka.json: {message}' in capsys.readouterr().err
 
 
 def test_a_figure_is_plotted_too(

@@ -30,7 +30,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     action='append',
     help="the data set's own files (repeatable); by default the clip set's",
   )
-  parser.add_argument('--split', help='by default the one papers report')
+  parser.add_argument(
+    '--split',
+    help='by default the one papers report; val_1,val_2 pools both (densevid)',
+  )
   parser.add_argument(
     '--allow',
     metavar='WHAT',
@@ -77,17 +80,21 @@ def run(args: argparse.Namespace) -> None:
   from vidlm.evals import file_scores, ids
 
   ids.check_allowed(options['allow'])
+  model = ('kind', 'prompt', 'num_frames', 'batch_size', 'max_length')
+  asked = commands.given(args, *model)
   if args.predictions:
+    if asked:
+      raise ValueError(
+        f'eval: --predictions asks no model; leave out --{min(asked)}'
+      )
+    commands.check_output(args.output)
     if not args.task:
       raise ValueError(f'eval: give --task=NAME for --predictions: {_TASKS}')
     scores = file_scores.evaluate_file(predictions=args.predictions, **options)
   else:
     from vidlm import eval as eval_lib
 
-    model = ('kind', 'prompt', 'num_frames', 'batch_size', 'max_length')
-    scores = eval_lib.evaluate(
-      checkpoint=args.checkpoint, **options, **commands.given(args, *model)
-    )
+    scores = eval_lib.evaluate(checkpoint=args.checkpoint, **options, **asked)
   hidden = ('predictions', 'cider_per_item')
   shown = {k: v for k, v in scores.items() if k not in hidden}
   print(json.dumps(shown, indent=2))

@@ -7,6 +7,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from vidlm.core import names
+
 RETRIEVAL, CLASSIFICATION = 'retrieval', 'classification'
 # The paper names no templates; the figures it compares with are InternVid's.
 KINETICS_TEMPLATES = 'kinetics_viclip'
@@ -75,7 +77,8 @@ def get(task: str) -> Protocol:
     ValueError: There is none; says which there are.
   """
   if task not in PROTOCOLS:
-    raise ValueError(f'task {task!r}: choose one of {", ".join(PROTOCOLS)}')
+    other = 'captions and answers are tasks of `vidlm eval`'
+    raise ValueError(names.unknown('task', task, PROTOCOLS, other))
   return PROTOCOLS[task]
 
 

@@ -5,6 +5,7 @@ the numbers: public evaluations disagree about ties, captions and re-ranking,
 and figures of different protocols look alike.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,7 @@ def evaluate(
   kwargs = {'samples': bootstrap_samples, 'seed': seed}
   result = _both(similarity, similarity, target, '', kwargs)
   if dual_softmax_scale is not None:
+    check_scale(dual_softmax_scale)
     t2v = dual_softmax(similarity, dual_softmax_scale, axis=0)
     v2t = dual_softmax(similarity, dual_softmax_scale, axis=1)
     result |= _both(t2v, v2t, target, '_dual_softmax', kwargs)
@@ -118,6 +120,18 @@ def match_texts(
       'would only be distractors; drop them or add their texts.'
     )
   return np.array([column[video] for video in text_video_ids], np.int64)
+
+
+def check_scale(scale: float) -> None:
+  """Refuses what is no scale of a dual softmax.
+
+  Raises:
+    ValueError: If it isn't above 0: of NaN, every rank would be the first.
+  """
+  if not 0 < scale < math.inf:
+    raise ValueError(
+      f'dual_softmax={scale}: need a number above 0, such as 100'
+    )
 
 
 def dual_softmax(

@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import math
 
 import numpy as np
 import PIL.Image
@@ -75,6 +76,8 @@ def test_help_names_every_task():
     assert task in text
   with pytest.raises(ValueError, match="task 'k600': choose one of retrieval"):
     protocols.get('k600')
+  with pytest.raises(ValueError, match="did you mean 'kinetics600'"):
+    protocols.get('Kinetics-600')
 
 
 def test_retrieval_by_name(towers, folder, tmp_path):
@@ -98,11 +101,41 @@ def test_retrieval_by_name(towers, folder, tmp_path):
   assert protocol['known_missing'] == ['c6']
   assert protocol['num_frames'] == 4
   # The plain figure is the same without the second one.
-  plain = eval_lib.evaluate(**kwargs, task='retrieval')
+  plain = eval_lib.evaluate(**kwargs, task='msrvtt_1ka', split='test')
+  assert plain['protocol']['published_size'] is None
   assert plain['t2v'] == scores['t2v']
   assert 't2v_dual_softmax' not in plain
   with pytest.raises(ValueError, match='10 captions a video ask, but 6 of 6'):
     eval_lib.evaluate(**kwargs, task='vatex_1.5k')
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'task': 'kinetics600', 'templates': 'no'}, "templates 'no'"),
+    ({'dual_softmax_scale': math.nan}, 'dual_softmax=nan'),
+  ],
+)
+def test_mistakes_are_found_before_a_clip_is_read(options, message):
+  with pytest.raises(ValueError, match=message):
+    eval_lib.evaluate(checkpoint='none', clip_dataset='none', **options)
+
+
+@pytest.mark.parametrize(
+  'flags',
+  [
+    ['--task=kinetics600', '--dual_softmax=100'],
+    ['--task=msrvtt_1ka', '--templates=plain'],
+    ['--task=msrvtt_1ka', '--classes=names.txt'],
+  ],
+)
+def test_flags_of_the_other_kind_of_task_are_refused(flags):
+  parser = argparse.ArgumentParser()
+  cli._eval_flags(parser)
+  args = parser.parse_args(['--checkpoint=no', '--clip_dataset=no', *flags])
+  name = flags[1].split('=')[0]
+  with pytest.raises(ValueError, match=f'takes no {name}, it is'):
+    cli._eval(args)
 
 
 def test_classification_by_name(towers, folder, tmp_path):

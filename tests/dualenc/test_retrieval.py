@@ -1,6 +1,7 @@
 """Recall, ranks, ties, refusals, intervals: matrices with known answers."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -111,6 +112,13 @@ def test_protocol_names_what_was_scored():
   assert protocol['ties'] == 'mid-rank'
   assert 't2v_dual_softmax' not in scores
   assert json.loads(json.dumps(scores)) == scores
+
+
+@pytest.mark.parametrize('scale', [0.0, -1.0, math.nan, math.inf])
+def test_a_dual_softmax_of_no_scale_is_refused(scale: float):
+  """Of NaN every rank would be the first."""
+  with pytest.raises(ValueError, match=r'dual_softmax=.*above 0'):
+    evaluate(np.eye(3), dual_softmax_scale=scale)
 
 
 def test_dual_softmax_is_another_figure():

@@ -78,3 +78,14 @@ def test_a_missing_video_is_refused_or_scores_zero():
   alone = densevid.evaluate_densevid(some, {'v_a': _TRUTHS['v_a']})
   assert allowed['cider'] == pytest.approx(alone['cider'] / 2)
   assert allowed['protocol']['n_missing_scored_as_empty'] == 1
+
+
+def test_no_more_proposals_than_the_script_takes():
+  said = [S(0, 10, 'a man runs')] * densevid.MAX_PROPOSALS
+  more = [*said, S(0, 10, 'a man runs fast')]
+  scores = [
+    densevid.evaluate_densevid({'v': p}, {'v': [S(0, 10, 'a man runs fast')]})
+    for p in (said, more)
+  ]
+  assert scores[0] == scores[1]
+  assert scores[1]['n_sentences'] == 1000

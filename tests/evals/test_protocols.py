@@ -9,8 +9,15 @@ import pytest
 
 from vidlm import eval_run
 from vidlm.core import commands
-from vidlm.evals import file_scores, prediction_files, protocols, references
+from vidlm.evals import (
+  densevid,
+  file_scores,
+  prediction_files,
+  protocols,
+  references,
+)
 
+S = densevid.Segment
 _SHARED = pathlib.Path(__file__).parents[3] / 'shared'
 
 
@@ -61,12 +68,44 @@ def test_other_shapes(tmp_path: pathlib.Path):
     ('[{"id": "a", "says": "x"}]', 'none of the columns prediction'),
     ('{"a": ["x", "y"]}', "prediction of 'a' is no text"),
     ('{"a": null}', "prediction of 'a' is no text"),
+    ('{}', 'p.json: no prediction in it'),
   ],
 )
 def test_mistakes_in_files(tmp_path: pathlib.Path, content: str, message: str):
   path = write(tmp_path / 'p.json', content)
   with pytest.raises(ValueError, match=message):
     prediction_files.read_predictions(path)
+
+
+def test_a_mistake_in_jsonl_has_its_line(tmp_path: pathlib.Path):
+  path = write(tmp_path / 'p.jsonl', '{"id": "a", "text": "x"}\n\n{"id"\n')
+  with pytest.raises(ValueError, match='line 3, column 6: Expecting'):
+    prediction_files.read_predictions(path)
+
+
+@pytest.mark.parametrize('value', [1, None, float('nan'), {}, ['x', 2]])
+def test_annotations_are_texts(tmp_path: pathlib.Path, value: Any):
+  path = write(tmp_path / 't.json', [{'id': 'a', 'answer': value}])
+  with pytest.raises(ValueError, match=r't.json: .*(no text|none of)'):
+    references.from_file(path, 'question', 'test')
+
+
+@pytest.mark.parametrize(
+  ('results', 'message'),
+  [
+    ([1], '"results" is no object of videos'),
+    ({'v_a': [{'sentence': 3, 'timestamp': [0, 1]}]}, 'v_a needs a list'),
+    ({'v_a': [{'sentence': 'x', 'timestamp': ['0', 1]}]}, 'v_a needs a list'),
+    ({'v_a': [{'sentence': 'x', 'timestamp': [0, float('nan')]}]}, 'seconds'),
+    ({'v_a': [{'sentence': 'x', 'timestamp': [0]}]}, 'v_a needs a list'),
+  ],
+)
+def test_mistakes_in_submissions(
+  tmp_path: pathlib.Path, results: Any, message: str
+):
+  path = write(tmp_path / 'p.json', {'results': results})
+  with pytest.raises(ValueError, match=message):
+    prediction_files.read_submission(path)
 
 
 def test_a_key_twice_in_json_is_seen(tmp_path: pathlib.Path):
@@ -114,6 +153,10 @@ def test_command_scores_a_file(
     (['--predictions=p'], 'give --task=NAME'),
     (['--predictions=p', '--checkpoint=c'], 'choose one'),
     (['--predictions=p', '--task=no'], "task 'no': choose one of captions"),
+    (['--predictions=p', '--task=NExT-OE'], "did you mean 'next_oe'?"),
+    (['--predictions=p', '--task=msrvtt_1ka'], 'tasks of `dualenc eval`'),
+    (['--predictions=p', '--task=answers', '--num_frames=8'], '--num_frames'),
+    (['--predictions=p', '--task=answers', '--output=.'], 'is a folder'),
     (['--predictions=p', '--task=answers'], 'give --annotations=FILE'),
     (['--predictions=p', '--allow=x'], "'x' is not one of missing"),
   ],
@@ -166,6 +209,59 @@ def test_segments_two_ways(tmp_path: pathlib.Path):
     again = protocols.score_file(task, flat, refs)
     assert again['cider'] == pytest.approx(scores['cider'])
   assert again['protocol']['proposals'] == 'annotated'
+
+
+_VAL = (
+  {'v_a': {'timestamps': [[0, 10], [4, 9]], 'sentences': ['a man', 'he runs']}},
+  {
+    'v_a': {'timestamps': [[0, 10]], 'sentences': ['a man runs fast']},
+    'v_b': {'timestamps': [[1, 2]], 'sentences': ['a red dog']},
+  },
+)
+
+
+def test_densevid_pools_both_annotators(tmp_path: pathlib.Path):
+  """As densevid_eval does by default; ids that both have stay apart."""
+  paths = [write(tmp_path / f'val_{n}.json', v) for n, v in enumerate(_VAL, 1)]
+  task = 'activitynet_captions_densevid'
+  refs = protocols.read_references(task, paths, split='val_1,val_2')
+  assert list(refs.texts) == [
+    'v_a[0-10]', 'v_a[4-9]', 'v_a[0-10]~val_2', 'v_b[1-2]']  # fmt: skip
+  assert {v: len(s) for v, s in refs.segments().items()} == {'v_a': 3, 'v_b': 1}
+  said = {'v_a[0-10]': 'a man runs', 'v_b[1-2]': 'a dog'}
+  scores = protocols.score(task, said.items(), refs)
+  assert scores['protocol']['split'] == 'val_1,val_2'
+  truths = {
+    'v_a': [S(0, 10, 'a man'), S(4, 9, 'he runs'), S(0, 10, 'a man runs fast')],
+    'v_b': [S(1, 2, 'a red dog')],
+  }
+  expected = densevid.evaluate_densevid(
+    {'v_a': [S(0, 10, 'a man runs')], 'v_b': [S(1, 2, 'a dog')]}, truths
+  )
+  assert scores['by_tiou'] == expected['by_tiou']
+  alone = protocols.read_references(task, paths)
+  assert alone.split == 'val_2' and len(alone.texts) == 2
+  with pytest.raises(ValueError, match="no split 'val_3'"):
+    protocols.read_references(task, paths, split='val_1,val_3')
+  empty = write(tmp_path / 'val_2.json', {})
+  with pytest.raises(ValueError, match='nothing is annotated in'):
+    protocols.read_references(task, [empty])
+
+
+def test_the_published_size_is_that_of_the_published_split():
+  rows = [
+    {'clip_id': 'a', 'texts': ['a man']},
+    {'clip_id': 'b', 'texts': ['x']},
+  ]
+  sizes = [
+    protocols.score(
+      'msrvtt_captions',
+      [('a', 'a man'), ('b', 'y')],
+      references.build(rows, 'caption', split),
+    )['protocol']['published_size']
+    for split in ('test', 'val')
+  ]
+  assert sizes == [2990, None]
 
 
 def test_questions_are_called_as_their_set_calls_them():

@@ -47,6 +47,7 @@ def test_golden_pairs():
     ('1,000.5 for $3.50', '1,000.5 for $ 3.50'),
     ('so \U0001f600 happy', 'so happy'),
     ('AT&T and R&amp;B', 'at&t and r&b'),
+    ('write a@b.org\u2009', 'write a@b.org'),
   ],
 )
 def test_examples(caption: str, tokens: str):

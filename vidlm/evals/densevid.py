@@ -17,6 +17,7 @@ import numpy as np
 from vidlm.evals import bleu, captioning, cider, ids, ptb, rouge
 
 TIOUS = (0.3, 0.5, 0.7, 0.9)
+MAX_PROPOSALS = 1000  # Of a video; the script ignores further ones.
 # What a sentence is compared with that overlaps nothing: the script draws
 # random letters; any single word no sentence holds has the same effect.
 _GARBAGE = 'qxzvkjwqxzvkj'
@@ -115,7 +116,9 @@ def evaluate_densevid(
   matched = ids.match(
     dict.fromkeys(predictions, ''), references, unavailable, allow
   )
-  predicted = {video: predictions.get(video, ()) for video in matched.ids}
+  predicted = {
+    video: predictions.get(video, ())[:MAX_PROPOSALS] for video in matched.ids
+  }
   truths = {video: references[video] for video in matched.ids}
   by_tiou = {f'{tiou:g}': _at(predicted, truths, tiou) for tiou in tious}
   return {
@@ -135,6 +138,7 @@ def evaluate_densevid(
       'document_frequency': 'pairs of one video, then the mean over videos',
       'tious': list(tious),
       'proposals': proposals,
+      'max_proposals_per_video': MAX_PROPOSALS,
       'tokenizer': ptb.NAME,
       'decoding': decoding,
     },

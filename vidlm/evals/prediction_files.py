@@ -2,9 +2,10 @@
 
 import csv
 import json
+import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vidlm.evals import densevid
@@ -24,13 +25,23 @@ def _load(path: pathlib.Path) -> Any:
   try:
     with path.open(encoding='utf-8-sig', newline='') as file:
       if path.suffix == '.jsonl':
-        return [json.loads(line) for line in file if line.strip()]
+        return list(_json_lines(file))
       if path.suffix in ('.csv', '.tsv'):
         delimiter = '\t' if path.suffix == '.tsv' else ','
         return list(csv.DictReader(file, delimiter=delimiter))
       return json.load(file, object_pairs_hook=_Pairs)
-  except ValueError as error:
+  except (ValueError, csv.Error) as error:
     raise ValueError(f'{path}: not readable ({error})') from None
+
+
+def _json_lines(lines: Iterable[str]) -> Iterator[Any]:
+  for number, line in enumerate(lines, 1):
+    if line.strip():
+      try:
+        yield json.loads(line.rstrip())
+      except json.JSONDecodeError as error:
+        where = f'line {number}, column {error.colno}'
+        raise ValueError(f'{where}: {error.msg}') from None
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
@@ -99,7 +110,8 @@ def read_predictions(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: It is of another kind, or an id has several texts or none.
+    ValueError: It is of another kind or empty, or an id has several texts or
+      none.
   """
   found = []
   for key, value in read_texts(path):
@@ -108,6 +120,8 @@ def read_predictions(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     if not isinstance(value, str):
       raise ValueError(f'{path}: the prediction of {key!r} is no text: {value}')
     found.append((key, value))
+  if not found:
+    raise ValueError(f'{path}: no prediction in it')
   return found
 
 
@@ -133,18 +147,26 @@ def read_submission(
     ValueError: It is of another kind; says where.
   """
   results = dict(_load(pathlib.Path(path)))['results']
+  if not isinstance(results, _Pairs):
+    raise ValueError(f'{path}: "results" is no object of videos')
   found: dict[str, list[densevid.Segment]] = {}
   for video, items in results:
     if video in found:
       raise ValueError(f'{path}: video {video!r} is there twice')
     try:
-      segments = [
-        densevid.Segment(*dict(i)['timestamp'], dict(i)['sentence'])
-        for i in items
-      ]
+      found[video] = [_segment(dict(item)) for item in items]
     except (KeyError, TypeError, ValueError):
       raise ValueError(
-        f'{path}: {video} needs a list of {{"sentence", "timestamp": [s, e]}}'
+        f'{path}: {video} needs a list of {{"sentence", "timestamp": [s, e]}}, '
+        'a text and two numbers of seconds'
       ) from None
-    found[video] = segments
   return found
+
+
+def _segment(item: Mapping[str, Any]) -> densevid.Segment:
+  start, end = item['timestamp']
+  if not isinstance(item['sentence'], str) or not (
+    math.isfinite(start) and math.isfinite(end)
+  ):
+    raise ValueError('no text, or no time')
+  return densevid.Segment(start, end, item['sentence'])

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from vidlm.core import names
 from vidlm.evals import captioning, densevid, prediction_files, references, vqa
 
 Predictions = Iterable[tuple[str, str]]
@@ -97,7 +98,8 @@ def get(task: str) -> Protocol:
     ValueError: There is none; says which there are.
   """
   if task not in PROTOCOLS:
-    raise ValueError(f'task {task!r}: choose one of {", ".join(PROTOCOLS)}')
+    other = 'retrieval and classification are tasks of `dualenc eval`'
+    raise ValueError(names.unknown('task', task, PROTOCOLS, other))
   return PROTOCOLS[task]
 
 
@@ -113,7 +115,7 @@ def read_references(
     task: Of PROTOCOLS.
     annotations: The data set's own files, or one file of texts by id.
     clip_dataset: Folder of a clip set.
-    split: By default the one papers report.
+    split: By default the one papers report; several with commas are pooled.
 
   Raises:
     FileNotFoundError: Something isn't there.
@@ -209,6 +211,14 @@ def _densevid(
 ) -> dict[str, Any]:
   from vidlm.evals import ids
 
+  if refs.pooled:
+    # Segments of one split are compared with those of all, as the script does.
+    return densevid.evaluate_densevid(
+      references.segments_of(ids.by_id(predictions)),
+      refs.segments(),
+      proposals='of the predicted ids',
+      **options,
+    )
   # Whole segments may be missing, which the per-video rule can't see.
   matched = ids.match(predictions, refs.texts, (), options['allow'])
   kept = set(matched.ids)
@@ -268,10 +278,11 @@ def score_file(
 
 def _named(task: str, scores: dict[str, Any]) -> dict[str, Any]:
   protocol = get(task)
+  usual = scores['protocol']['split'] == protocol.split
   scores['protocol'] = {
     'task': task,
     'headline': protocol.headline,
     **scores['protocol'],
-    'published_size': protocol.published_size,
+    'published_size': protocol.published_size if usual else None,
   }
   return scores

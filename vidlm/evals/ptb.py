@@ -130,6 +130,11 @@ def tokenize(captions: Sequence[str]) -> list[str]:
     else:
       lines[-1].append(token.lower())
   return [
-    ' '.join(token for token in line if token not in PUNCTUATION)
+    # A last e-mail address may end in a wide space; it goes with the line's.
+    ' '.join(
+      token
+      for token in ' '.join(line).rstrip().split(' ')
+      if token not in PUNCTUATION
+    )
     for line in lines
   ]

@@ -8,8 +8,9 @@ from typing import Any
 
 from vidlm.evals import densevid, prediction_files
 
-# How segments are called: v_<id>[<start>-<end>], a second alike one with ~2.
-_SEGMENT = re.compile(r'(.+)\[([\d.e+]+)-([\d.e+]+)\](?:~\d+)?')
+# How segments are called: v_<id>[<start>-<end>], a second alike one with ~2,
+# one that another split has too with that split's name behind it.
+_SEGMENT = re.compile(r'(.+)\[([\d.e+]+)-([\d.e+]+)\](?:~\w+)*')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,14 @@ class References:
     types: Types of questions by id, where there are any.
     published: The id of each example of a clip set: a question's id is the
       one its set gives it, an example's is the clip's with a number.
+    pooled: Whether these are several splits in one.
   """
 
   split: str
   texts: dict[str, list[str]]
   types: dict[str, str] = dataclasses.field(default_factory=dict)
   published: dict[str, str] = dataclasses.field(default_factory=dict)
+  pooled: bool = False
 
   def segments(
     self, texts: Mapping[str, str] | None = None
@@ -42,19 +45,33 @@ class References:
     """
     found: dict[str, list[densevid.Segment]] = {}
     for key in self.texts:
-      match = _SEGMENT.fullmatch(key)
-      if not match:
-        raise ValueError(
-          f'{key!r} is no segment; they are called VIDEO[START-END]'
-        )
       said = self.texts[key][:1] if texts is None else [texts.get(key)]
-      segments = found.setdefault(match[1], [])
-      segments += [
-        densevid.Segment(float(match[2]), float(match[3]), text)
-        for text in said
-        if text is not None
-      ]
+      _add_segments(found, key, [text for text in said if text is not None])
     return found
+
+
+def _add_segments(
+  found: dict[str, list[densevid.Segment]], key: str, texts: Iterable[str]
+) -> None:
+  match = _SEGMENT.fullmatch(key)
+  if not match:
+    raise ValueError(f'{key!r} is no segment; they are called VIDEO[START-END]')
+  start, end = float(match[2]), float(match[3])
+  found.setdefault(match[1], []).extend(
+    densevid.Segment(start, end, text) for text in texts
+  )
+
+
+def segments_of(texts: Mapping[str, str]) -> dict[str, list[densevid.Segment]]:
+  """The segments of each video by the ids of the texts themselves.
+
+  Raises:
+    ValueError: If an id isn't that of a segment.
+  """
+  found: dict[str, list[densevid.Segment]] = {}
+  for key, text in texts.items():
+    _add_segments(found, key, [text])
+  return found
 
 
 def segment_ids(
@@ -167,7 +184,11 @@ def from_file(path: str, kind: str, split: str) -> References:
   for key, value in prediction_files.read_texts(path):
     if key in texts:
       raise ValueError(f'{path}: the id {key!r} is there twice')
-    texts[key] = [value] if isinstance(value, str) else list(value)
+    texts[key] = [value] if isinstance(value, str) else value
+    if not isinstance(texts[key], list) or not all(
+      isinstance(text, str) for text in texts[key]
+    ):
+      raise ValueError(f'{path}: {key!r} has no text or texts: {value!r}')
   if not texts:
     raise ValueError(f'{path}: no {kind} in it')
   return References(split, texts, {}, {key: key for key in texts})
@@ -188,7 +209,7 @@ def from_dataset(
     paths: Its files, or folders of them.
     kind: 'caption' or 'question'.
     split: Only this split; by default `usual` if the files have it, or the
-      only one they have.
+      only one they have. Several with commas are pooled.
     usual: The split papers report.
     per_video: See `build`.
 
@@ -210,6 +231,8 @@ def from_dataset(
         'more_answers': [q.more_answers for q in row.questions],
       }
     )
+  if not by_split:
+    raise ValueError(f'{name}: nothing is annotated in {", ".join(paths)}')
   if split is None:
     split = usual if usual in by_split else next(iter(by_split), usual)
     if len(by_split) > 1 and usual not in by_split:
@@ -217,9 +240,28 @@ def from_dataset(
         f'{name}: the annotations have {", ".join(by_split)}, not {usual}; '
         'choose by --split'
       )
-  if split not in by_split:
-    raise ValueError(
-      f'{name}: no split {split!r} in the annotations, only '
-      f'{", ".join(by_split)}'
-    )
-  return build(by_split[split], kind, split, per_video)
+  parts = split.split(',')
+  for part in parts:
+    if part not in by_split:
+      raise ValueError(
+        f'{name}: no split {part!r} in the annotations, only '
+        f'{", ".join(by_split)}'
+      )
+  found = [build(by_split[part], kind, part, per_video) for part in parts]
+  return found[0] if len(found) == 1 else _pool(found)
+
+
+def _pool(parts: Sequence[References]) -> References:
+  """Several splits as one; of segments, some may be those of another split."""
+  pooled = References(','.join(part.split for part in parts), {}, pooled=True)
+  for part in parts:
+    for key, texts in part.texts.items():
+      own = key
+      if key in pooled.texts and _SEGMENT.fullmatch(key):
+        own = f'{key}~{part.split}'
+      if own in pooled.texts:
+        raise ValueError(f'annotations: the id {own!r} is in two splits')
+      pooled.texts[own] = texts
+      pooled.published[own] = own
+    pooled.types.update(part.types)
+  return pooled
