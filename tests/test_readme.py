@@ -152,7 +152,7 @@ def test_memory_is_the_result():
   text = ' '.join(README.split())
   assert f'{command}, and {worker} a worker' in text
   (most,) = mib([memory['most_of_command_bytes']])
-  assert f'takes {most} there' in text
+  assert f'takes the command to {most}' in text
 
 
 def test_macros_of_shared_pieces_are_listed():
