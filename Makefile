@@ -46,7 +46,7 @@ real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	$(BIN)/python scripts/real_pixels.py --output=runs/real_pixels \
 	  --videos="$(VIDEOS)" $(ARGS)
 
-test: $(VENV)/.test ## the tests, about as CI runs them; ARGS='-k name'
+test: $(VENV)/.test ## the tests, as CI runs them; ARGS='-k name'
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	  -m 'not slow and not alone' $(ARGS) || [ $$? = 5 ]
 	$(BIN)/python -m pytest -m 'alone and not slow' $(ARGS) || [ $$? = 5 ]

@@ -1,4 +1,4 @@
-"""CLIP's byte-pair tokenizer, and SentencePiece behind the same call.
+"""CLIP's byte-pair tokenizer.
 
 Source: openai/CLIP `clip/simple_tokenizer.py` and `clip.tokenize` with
 `truncate=True`; the ids are the same.
@@ -15,8 +15,6 @@ import ftfy
 import numpy as np
 import regex
 from jaxtyping import Int
-
-from vidlm.data.vocabulary import Vocabulary
 
 _MERGES = 'bpe_simple_vocab_16e6.txt.gz'
 _NUM_MERGES = 49152 - 256 - 2  # OpenAI's file holds more than CLIP uses.
@@ -117,41 +115,6 @@ class CLIPTokenizer:
         i += step
       pieces = merged
     return pieces
-
-
-class SentencePieceTokenizer:
-  """A SentencePiece vocabulary with T5's special ids, called like CLIP's.
-
-  Attributes:
-    eos_id: end of sentence, the `TextTransformer.eos_id` that goes with it.
-    vocab_size: number of ids.
-  """
-
-  eos_id: int = 1
-
-  def __init__(self, vocabulary: Vocabulary | str):
-    """Takes a vocabulary or the path of a `.model` file."""
-    if isinstance(vocabulary, str):
-      vocabulary = Vocabulary(vocabulary)
-    self._vocabulary = vocabulary
-    self.vocab_size = vocabulary.size
-
-  def __call__(
-    self, texts: str | Sequence[str], context_length: int
-  ) -> Int[np.ndarray, 'b l']:
-    """Tokenizes texts.
-
-    Args:
-      texts: one or many.
-      context_length: number of ids in a row; of a text that is too long the
-        rest is cut and the last id is the end of sentence.
-
-    Returns:
-      int32 [number of texts, context_length]: pieces, end, zeros; no start.
-    """
-    texts = [texts] if isinstance(texts, str) else texts
-    rows = [self._vocabulary.encode(text) for text in texts]
-    return _to_array(rows, context_length, self.eos_id)
 
 
 def clean(text: str) -> str:

@@ -15,6 +15,7 @@ from vidlm.core import checkpoints, launch, runs, train_state
 from vidlm.interop import (
   big_vision,
   card,
+  clip_gin,
   clip_names,
   described,
   export,
@@ -253,7 +254,7 @@ def _checkpoint(
     if shape is not None:
       # A CLIP is a whole model of one frame: what scores it needs no more.
       found.setdefault(_TEMPORAL, _no_time(found))
-      (folder / runs.CONFIG).write_text(_clip_gin(shape))
+      (folder / runs.CONFIG).write_text(clip_gin.text(shape))
   flat = {name: np.asarray(leaf) for name, leaf in found.items()}
   state = train_state.TrainState(
     np.asarray(run.step or 0, np.int32), flat, {}, ()
@@ -288,31 +289,3 @@ def _clip_shape(found: dict[str, Leaf], run: _Run) -> clip_names.Shape | None:
 def _no_time(found: dict[str, Leaf]) -> Leaf:
   width = found['img/cls'].shape[2]
   return leaves.from_array(np.zeros((1, 1, width), np.float32))
-
-
-def _clip_gin(shape: clip_names.Shape) -> str:
-  """The config.gin of a CLIP read as a dual encoder of one frame."""
-  return f"""# OpenAI's or another CLIP, as a dual encoder of one frame.
-from __gin__ import dynamic_registration
-from dualenc.models import text
-from dualenc.models import vit_st
-
-include 'configs/dualenc/models/clip_l14.gin'
-
-TASK_FEATURE_LENGTHS = {{'inputs': 8, 'targets': {shape.context_length}}}
-NUM_FRAMES = 1
-IMAGE_SIZE = {shape.image_size}
-EMBED_DIM = {shape.embed_dim}
-vit_st.ViTST:
-  variant = {shape.variant!r}
-  activation = {shape.activation!r}
-text.TextTransformer:
-  width = {shape.width}
-  depth = {shape.depth}
-  num_heads = {shape.num_heads}
-  mlp_dim = {shape.mlp_dim}
-  vocab_size = {shape.vocab_size}
-  context_length = {shape.context_length}
-  eos_id = {shape.eos_id!r}
-  activation = {shape.activation!r}
-"""

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from absl import logging as absl_logging
 
 from vidlm.core import metrics
 
@@ -30,6 +31,14 @@ def test_later_steps_are_dropped_on_resume(tmp_path):
   ]
   assert not list(tmp_path.glob('*.partial'))
   assert list(tmp_path.glob('events.out.tfevents.*'))
+
+
+def test_an_object_store_has_no_metrics_and_that_is_said(caplog, monkeypatch):
+  monkeypatch.setattr(absl_logging.get_absl_logger(), 'propagate', True)
+  writer = metrics.MetricsWriter('gs://bucket/run')
+  writer.write(1, {'loss': 1.0})
+  writer.close()
+  assert 'gs://bucket/run: no metrics.jsonl' in caplog.text
 
 
 def test_lines_stay_json_when_a_value_is_not_finite(tmp_path):

@@ -51,17 +51,10 @@ class Command:
   notes: str = ''
 
 
-def run(
-  program: str,
-  description: str,
-  commands: Sequence[Command],
-  argv: Sequence[str] | None,
-) -> int:
-  """Parses argv and runs one command.
-
-  Returns:
-    Its exit status: 0, or 2 after a mistake of the user's, with one line.
-  """
+def make_parser(
+  program: str, description: str, commands: Sequence[Command]
+) -> argparse.ArgumentParser:
+  """The parser of a command line, `--gin.NAME=VALUE` aside."""
   parser = argparse.ArgumentParser(program, description=description)
   subparsers = parser.add_subparsers(dest='command', required=True)
   for command in commands:
@@ -73,6 +66,30 @@ def run(
     )
     command.add_flags(subparser)
     launch.add_flags(subparser)
+  return parser
+
+
+def run(
+  program: str,
+  description: str,
+  commands: Sequence[Command],
+  argv: Sequence[str],
+) -> int:
+  """Parses argv and runs one command.
+
+  Args:
+    program: Its name.
+    description: One line for `--help`.
+    commands: What it can do.
+    argv: What was typed behind the name.
+
+  Returns:
+    The exit status: the command's, or 141 if the reader of its output left.
+
+  Raises:
+    SystemExit: With 2 after a mistake of the user's, told in one line.
+  """
+  parser = make_parser(program, description, commands)
   rest, bindings = launch.split_gin_flags(argv)
   args = parser.parse_args(rest)
   args.gin_bindings = [*args.gin_bindings, *bindings]

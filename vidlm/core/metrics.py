@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from absl import logging
 
 
 class MetricsWriter:
-  """Writes scalars to MODEL_DIR on process 0, and nothing on the others."""
+  """Writes scalars to a local MODEL_DIR on process 0, nothing elsewhere."""
 
   def __init__(self, model_dir: str, start_step: int = 0):
     """Opens metrics.jsonl and an event file.
@@ -23,7 +24,15 @@ class MetricsWriter:
         run that was killed, are dropped so that each step stands there once.
     """
     self._file = self._board = None
-    if jax.process_index() != 0 or '://' in model_dir:
+    if jax.process_index() != 0:
+      return
+    if '://' in model_dir:
+      # Both files grow a line at a time, which object stores can't do.
+      logging.warning(
+        '%s: no metrics.jsonl and no TensorBoard file there; a MODEL_DIR on a '
+        'disk has them, this log has the losses',
+        model_dir,
+      )
       return
     import tensorboardX
 

@@ -42,6 +42,7 @@ class ShardWriter:
       sync(self._path)
 
   def write(self, row: ClipRow) -> None:
+    """Appends a record; its features are `clip_schema.features()`."""
     example = clip_schema.example(row)
     self._writer.write(self._features.serialize_example(example))
 

@@ -79,6 +79,7 @@ class DecodeResult:
 
   @property
   def ok(self) -> bool:
+    """Whether the clip was decoded."""
     return not self.reason
 
 

@@ -91,6 +91,7 @@ class LazySource(IndexedSource):
 
   @functools.cached_property
   def table(self) -> ExampleTable:
+    """The examples, read when they are first asked for."""
     return self._read()
 
   def num_input_examples(self, split: str) -> int:

@@ -31,6 +31,7 @@ class Shard:
 
   @property
   def name(self) -> str:
+    """Name of its files; in order of the split."""
     return f'{self.split}-{self.number:05d}'
 
 
@@ -49,10 +50,12 @@ class Plan:
 
   @property
   def config_hash(self) -> str:
+    """Equal for plans that give the same set."""
     return _digest([json.dumps(self.config, sort_keys=True)])
 
   @property
   def total(self) -> int:
+    """Clips of all shards."""
     return sum(len(shard.entries) for shard in self.shards)
 
   def folder(self, output: pathlib.Path) -> pathlib.Path:

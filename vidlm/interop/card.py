@@ -116,7 +116,7 @@ def find_scores(
   for path in sorted(folder.glob('*.json')):
     try:
       scores = json.loads(path.read_text())
-    except ValueError:
+    except ValueError:  # someone else's file: a card can do without it
       continue
     if isinstance(scores, dict) and 'protocol' in scores:
       scores.pop('predictions', None)
