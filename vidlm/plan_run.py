@@ -28,4 +28,5 @@ def recipe() -> plan.Recipe:
 def run(program: str, args: argparse.Namespace) -> dict[str, Any]:
   """Parses the recipe and reports what it needs."""
   commands.parse_gin(args)
+  commands.check_output(args.json)
   return plan.run(program, args, recipe())

@@ -4,12 +4,21 @@ The signature is the contract; gin only binds it (t5x's `train.train`).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
-from vidlm.core import launch, loop, partitioning, runs, step, trees
+from vidlm.core import (
+  commands,
+  launch,
+  loop,
+  partitioning,
+  runs,
+  step,
+  trees,
+)
 from vidlm.data import feed as feed_lib
 from vidlm.interop import fitting, weights
 
@@ -106,8 +115,14 @@ def train(
   """
   import jax
 
-  if jax.process_index() == 0:
-    runs.write_run(model_dir)
+  # gin hands over whatever it was given.
+  if not isinstance(model_dir, str) or not model_dir:
+    raise ValueError(f'MODEL_DIR={model_dir!r}: need the name of a folder')
+  commands.check_positive(
+    TRAIN_STEPS=train_steps,
+    CHECKPOINT_PERIOD=checkpoint_cfg.period,
+    LOG_PERIOD=log_period,
+  )
   feed = feed_lib.make_feed(
     train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()
   )
@@ -133,7 +148,16 @@ def train(
     initial_params=initial,
     frozen_dtype=frozen_dtype,
     peak_flops=peak_flops,
+    on_start=functools.partial(_write_run, model_dir),
   )
+
+
+def _write_run(model_dir: str) -> None:
+  """Describes the run, once it is known that MODEL_DIR holds no other's."""
+  import jax
+
+  if jax.process_index() == 0:
+    runs.write_run(model_dir)
 
 
 def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
@@ -161,6 +185,23 @@ def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
   return trees.unflatten(fitted.leaves)
 
 
+def _check_types() -> None:
+  """Raises ValueError if a type is misspelt, before a model is built of it."""
+  import jax.numpy as jnp
+
+  for name in ('DTYPE', 'FROZEN_DTYPE'):
+    try:
+      value = launch.macro(name)
+    except ValueError:  # a recipe of one's own may do without it
+      continue
+    try:
+      jnp.dtype(value)
+    except TypeError:
+      raise ValueError(
+        f"{name}={value!r}: no such type; 'bfloat16' and 'float32' are"
+      ) from None
+
+
 def run() -> int:
   """Trains as the parsed gin configuration says.
 
@@ -172,6 +213,7 @@ def run() -> int:
     ValueError: If the configuration leaves a macro open, or as of `train`.
   """
   launch.require_values()
+  _check_types()
   try:
     launch.bound(train)()
   except loop.Preempted:

@@ -162,6 +162,13 @@ def test_annotations_that_are_no_text_are_named(call, capsys, flags, tmp_path):
   assert f'{tmp_path / "a.csv"}: not UTF-8' in line
 
 
+def test_output_that_is_a_file_is_one_line(call, capsys, flags, tmp_path):
+  (tmp_path / 'set').touch()
+  assert call('vidlm', flags) == 2
+  line = capsys.readouterr().err.splitlines()[-1]
+  assert line == f'error: --output={tmp_path / "set"}: File exists'
+
+
 def test_output_below_a_file_is_one_line(call, capsys, tmp_path):
   (tmp_path / 'file').touch()
   flags = ['prepare', 'miniature', f'--output={tmp_path / "file"}']

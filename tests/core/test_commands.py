@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from vidlm.core import commands
+
 _LOUD = """
 from vidlm.core import commands
 
@@ -27,3 +31,17 @@ def test_a_reader_that_has_seen_enough_is_no_error():
   process.stdout.close()
   assert process.stderr.read() == ''
   assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize(
+  ('value', 'message'),
+  [
+    (0, 'STEPS=0: need at least 1'),
+    (3.5, 'STEPS=3.5: need a whole number'),
+    ('3', "STEPS='3': need a whole number"),
+  ],
+)
+def test_numbers_are_checked_by_name(value, message):
+  commands.check_positive(OTHER=1, NONE=None)
+  with pytest.raises(ValueError, match=message):
+    commands.check_positive(STEPS=value)

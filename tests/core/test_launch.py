@@ -57,6 +57,49 @@ def test_a_malformed_value_is_named(recipe, value):
   assert str(error.value).startswith(f'--gin.BATCH_SIZE={value}: not a value')
 
 
+@pytest.mark.parametrize(
+  ('recipe_has', 'given', 'wanted'),
+  [
+    ('4', "'abc'", 'need a number, such as 4'),
+    ('1e-3', '[1]', 'need a number, such as 0.001'),
+    ('True', '1', 'need True or False, such as True'),
+    ("[('.*', None)]", '3', 'need a list'),
+    ("'a/b'", '3', "need a text in quotes or a dictionary, such as 'a/b'"),
+  ],
+)
+def test_a_value_of_another_kind_is_refused(
+  recipe, tmp_path, recipe_has, given, wanted
+):
+  (tmp_path / 'more.gin').write_text(f'VALUE = {recipe_has}\n')
+  files = [recipe, str(tmp_path / 'more.gin')]
+  with pytest.raises(ValueError) as error:
+    launch.parse_gin(files, [f'VALUE={given}'])
+  assert str(error.value).startswith('--gin.VALUE=')
+  assert wanted in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('recipe_has', 'given'),
+  [
+    ('4', '4.5'),  # whether a number has to be whole is for its user to say
+    ('True', 'False'),
+    ("'a'", "{'img': 'a', 'llm': 'b'}"),
+    ("'a'", 'None'),
+    ('None', "'a'"),
+    ('[1]', '(2, 3)'),
+    ('3', '%BATCH_SIZE'),
+    ('@tasks.FrameOptions()', "'by_name'"),
+  ],
+)
+def test_values_that_may_stand_for_each_other(
+  recipe, tmp_path, recipe_has, given
+):
+  text = 'from __gin__ import dynamic_registration\n'
+  text += 'from vidlm.data import tasks\n'
+  (tmp_path / 'more.gin').write_text(f'{text}VALUE = {recipe_has}\n')
+  launch.parse_gin([recipe, str(tmp_path / 'more.gin')], [f'VALUE={given}'])
+
+
 def test_a_macro_without_a_value_is_named(recipe):
   launch.parse_gin([recipe])
   launch.require_values()

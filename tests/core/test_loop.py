@@ -151,6 +151,18 @@ def test_nan_stops_and_is_never_saved(tmp_path, log_period):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.trained))
 
 
+def test_a_run_is_described_only_where_it_goes_on(tmp_path, caplog):
+  called = []
+  toy.train(tmp_path, train_steps=3, on_start=lambda: called.append('first'))
+  other = toy.ToyObjective(toy.Toy(hidden=24))
+  with pytest.raises(ValueError, match='choose another MODEL_DIR'):
+    toy.train(tmp_path, objective=other, on_start=lambda: called.append('bad'))
+  caplog.set_level('INFO', 'absl')
+  toy.train(tmp_path, train_steps=2, on_start=lambda: called.append('again'))
+  assert called == ['first', 'again']
+  assert 'at step 3 already, of 2 asked for' in caplog.text
+
+
 def test_a_feed_that_ends_is_an_error(tmp_path):
   def feed(start_step):
     yield next(toy.Feed()(start_step))

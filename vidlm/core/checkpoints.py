@@ -41,6 +41,13 @@ class Checkpoints:
       enable_async_checkpointing=True,
       cleanup_tmp_directories=True,
     )
+    try:
+      epath.Path(self._dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise ValueError(
+        f'MODEL_DIR={model_dir}: {error.strerror or error}; choose a folder '
+        'that can be written'
+      ) from error
     self._manager = ocp.CheckpointManager(self._dir, options=options)
 
   def steps(self) -> list[int]:

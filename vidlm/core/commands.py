@@ -154,14 +154,18 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
   return {name: value for name, value in values.items() if value is not None}
 
 
-def check_positive(**values: int | None) -> None:
-  """Checks numbers that were given; None stands for a default.
+def check_positive(**values: Any) -> None:
+  """Checks whole numbers that were given; None stands for a default.
 
   Raises:
-    ValueError: If one is below 1; names it.
+    ValueError: If one is none or below 1; names it.
   """
   for name, value in values.items():
-    if value is not None and value < 1:
+    if value is None:
+      continue
+    if not isinstance(value, int):  # gin hands over whatever it was given
+      raise ValueError(f'{name}={value!r}: need a whole number')
+    if value < 1:
       raise ValueError(f'{name}={value}: need at least 1')
 
 

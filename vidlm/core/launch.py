@@ -25,6 +25,15 @@ from absl import flags, logging
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
+# What a macro of a recipe may be replaced by, from the narrowest on.
+# INITIAL_CHECKPOINT_PATH is a path, or one for every part.
+_KINDS = {
+  bool: 'True or False',
+  int | float: 'a number',
+  list | tuple: 'a list',
+  str | dict: 'a text in quotes or a dictionary',
+}
+_LITERALS = (bool, int, float, list, tuple, str, dict)
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
 
@@ -116,8 +125,9 @@ def parse_gin(
     paths: Further comma-separated folders.
 
   Raises:
-    ValueError: For a missing file, a binding gin refuses, or an unknown
-      macro; the message suggests the nearest name.
+    ValueError: For a missing file, a binding gin refuses, a value of another
+      kind than the recipe's, or an unknown macro; the message suggests the
+      nearest name.
   """
   folders = search_paths(paths)
   for folder in folders:
@@ -144,6 +154,7 @@ def parse_gin(
       near = difflib.get_close_matches(name.upper(), known, n=1)
       hint = f'; did you mean {near[0]}?' if near else ''
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
+  before = {name: gin.query_parameter(f'%{name}') for name in known}
   try:
     gin.parse_config(list(bindings))
   except (SyntaxError, tokenize.TokenError) as error:
@@ -151,6 +162,20 @@ def parse_gin(
       f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
       '--gin.MODEL_DIR=\'"runs/a"\''
     ) from error
+  for name, value in before.items():
+    _check_kind(name, value, gin.query_parameter(f'%{name}'))
+
+
+def _check_kind(name: str, recipe: Any, given: Any) -> None:
+  """Raises ValueError if a macro was given a literal of another kind."""
+  for kind, wanted in _KINDS.items():
+    # None stands for no value at all, a reference for a value of any kind.
+    if isinstance(recipe, kind) and isinstance(given, _LITERALS):
+      if not isinstance(given, kind):
+        raise ValueError(
+          f'--gin.{name}={given!r}: need {wanted}, such as {recipe!r}'
+        )
+      return
 
 
 def _malformed(bindings: Sequence[str]) -> str:

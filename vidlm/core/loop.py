@@ -69,6 +69,7 @@ def train_loop(
     None
   ),
   eval_period: int = 1000,
+  on_start: Callable[[], None] = lambda: None,
 ) -> train_state.TrainState:
   """Trains until `train_steps`, going on from MODEL_DIR's newest checkpoint.
 
@@ -93,6 +94,7 @@ def train_loop(
     peak_flops: Of a device, for model FLOP utilisation.
     eval_fn: Scores a state; every process calls it.
     eval_period: Steps between evaluations; the last step is always scored.
+    on_start: Called when what MODEL_DIR holds is known to be of this run.
 
   Returns:
     The final state.
@@ -114,6 +116,14 @@ def train_loop(
   if state is None:
     state = _start(
       objective, tx, partitioner, frozen_dtype, seed, initial_params
+    )
+  on_start()
+  if int(state.step) >= train_steps:
+    logging.info(
+      '%s: at step %d already, of %d asked for; nothing to do',
+      model_dir,
+      int(state.step),
+      train_steps,
     )
   log = _Log(
     objective,

@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -243,6 +244,7 @@ def compile_train_step(
 def _publish(report: dict[str, Any], json_file: str | None) -> dict[str, Any]:
   sys.stdout.write(render(report))
   if json_file:
+    os.makedirs(os.path.dirname(json_file) or '.', exist_ok=True)
     with open(json_file, 'w') as file:
       json.dump(report, file, indent=2)
       file.write('\n')

@@ -109,7 +109,10 @@ def _read_rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from _read_json_lines(path)
   elif suffix == '.json':
     with open(path, encoding='utf-8-sig') as file:
-      rows = json.load(file)
+      try:
+        rows = json.load(file)
+      except json.JSONDecodeError as error:
+        raise ValueError(f'{path}: not JSON: {error}') from None
     if not isinstance(rows, list):
       raise ValueError(f'{path}: not a list of rows')
     yield from enumerate(_objects(rows, path), 1)

@@ -133,7 +133,10 @@ def prepare_clips(
     entries, num_shards, clips_per_shard, {**task, 'name': name}
   )
   folder = pathlib.Path(output)
-  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ValueError(f'--output={output}: {error.strerror}') from None
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
       done = claim.claim(folder, plan, overwrite)

@@ -1,0 +1,51 @@
+"""`vidlm train`: mistakes are one line, and change nothing."""
+
+import pytest
+
+
+@pytest.fixture
+def run(call, commands, capsys):
+  """Runs `vidlm train` with macros; the status and the last line."""
+
+  def train(model_dir, **macros):
+    capsys.readouterr()
+    flags = commands.train_flags('visual', model_dir, **macros)
+    code = call('vidlm', flags)
+    errors = capsys.readouterr().err.splitlines()
+    assert not any('Traceback' in line for line in errors)
+    return code, errors[-1]
+
+  return train
+
+
+@pytest.mark.parametrize(
+  ('macros', 'message'),
+  [
+    ({'TRAIN_STEPS': "'abc'"}, "--gin.TRAIN_STEPS='abc': need a number"),
+    ({'TRAIN_STEPS': 0}, 'TRAIN_STEPS=0: need at least 1'),
+    ({'LOG_PERIOD': 0}, 'LOG_PERIOD=0: need at least 1'),
+    ({'CHECKPOINT_PERIOD': -1}, 'CHECKPOINT_PERIOD=-1: need at least 1'),
+    ({'FROZEN_DTYPE': "'bf16'"}, "FROZEN_DTYPE='bf16': no such type"),
+    ({'DTYPE': "'bf16'"}, "DTYPE='bf16': no such type"),
+    ({'MODEL_DIR': "''"}, "MODEL_DIR='': need the name of a folder"),
+  ],
+)
+def test_a_mistake_is_one_line(run, tmp_path, macros, message):
+  code, line = run(tmp_path / 'run', **macros)
+  assert code == 2 and line.startswith('error: ') and message in line
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_folder_that_can_not_be_made_is_named(run, tmp_path):
+  (tmp_path / 'file').touch()
+  code, line = run(tmp_path / 'file', TRAIN_STEPS=2)
+  assert code == 2 and f'MODEL_DIR={tmp_path / "file"}: File exists' in line
+
+
+def test_a_refused_run_leaves_the_description_of_the_other(run, trained):
+  config = trained['vidlm'] / 'config.gin'
+  before = config.read_bytes()
+  other = {'t5.T5Config.mlp_dim': 48, 'TRAIN_STEPS': 40}
+  code, line = run(trained['vidlm'], **other)
+  assert code == 2 and 'choose another MODEL_DIR' in line
+  assert config.read_bytes() == before
