@@ -139,7 +139,10 @@ def _prepare(args: argparse.Namespace) -> None:
     from vidlm.miniature import prepare as miniature
 
     launch.bound(miniature.prepare_miniature)(
-      args.output, seed=args.seed, **commands.given(args, 'workers')
+      args.output,
+      seed=args.seed,
+      overwrite=args.overwrite,
+      **commands.given(args, 'workers'),
     )
     return
   if not args.videos:

@@ -220,3 +220,24 @@ def test_a_miniature_of_the_size_gin_says(call, tmp_path):
     ('test_qa', 'test'): 2,
   }
   assert (tmp_path / 'mini' / 'vocabulary.model').exists()
+
+
+def test_a_miniature_of_another_seed_is_not_mixed_in(call, capsys, tmp_path):
+  (tmp_path / 'tiny.gin').write_text(TINY)
+  folder = tmp_path / 'mini'
+  flags = [
+    'prepare',
+    'miniature',
+    f'--gin_file={tmp_path / "tiny.gin"}',
+    f'--output={folder}',
+    '--workers=1',
+  ]
+  assert call('vidlm', [*flags, '--seed=3']) == 0
+  own = ('image_text/index-train.parquet', 'text_only.jsonl')
+  before = [(folder / name).read_bytes() for name in own]
+  assert call('vidlm', [*flags, '--seed=4']) == 2
+  assert 'another seed' in capsys.readouterr().err.splitlines()[-1]
+  assert [(folder / name).read_bytes() for name in own] == before
+  assert call('vidlm', [*flags, '--seed=4', '--overwrite']) == 0
+  for name, content in zip(own, before, strict=True):
+    assert (folder / name).read_bytes() != content, name

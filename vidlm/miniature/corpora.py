@@ -91,7 +91,8 @@ def make_corpora(
 
   Args:
     output_dir: Folder to fill; one that is complete for the same config and
-      seed is left as it is.
+      seed is left as it is. What it holds of others is drawn over: see
+      `holds_others`.
     config: Sizes and noise.
     seed: The only source of randomness.
     workers: Processes; 1 renders in this one.
@@ -100,15 +101,13 @@ def make_corpora(
     Where everything is.
   """
   corpora = _layout(output_dir)
-  manifest = {
-    'config': dataclasses.asdict(config),
-    'seed': seed,
-    'code': _code_hash(),
-  }
+  manifest = _manifest(config, seed)
   path = os.path.join(output_dir, _MANIFEST)
   if _read_json(path) == manifest:
     logging.info('%s holds these corpora already', output_dir)
     return corpora
+  if os.path.exists(path):
+    os.remove(path)  # Half drawn over, the folder must not look finished.
   jobs = []
   for corpus in CLIP_CORPORA:
     folder = os.path.join(output_dir, corpus)
@@ -132,6 +131,26 @@ def make_corpora(
     _write_rows(corpora, corpus, rows)
   _write_atomic(path, json.dumps(manifest, indent=1))
   return corpora
+
+
+def holds_others(output_dir: str, config: MiniatureConfig, seed: int) -> bool:
+  """Whether a folder holds finished corpora, but not those of these numbers.
+
+  Args:
+    output_dir: As of `make_corpora`.
+    config: Sizes and noise.
+    seed: The source of randomness.
+  """
+  found = _read_json(os.path.join(output_dir, _MANIFEST))
+  return found is not None and found != _manifest(config, seed)
+
+
+def _manifest(config: MiniatureConfig, seed: int) -> dict[str, Any]:
+  return {
+    'config': dataclasses.asdict(config),
+    'seed': seed,
+    'code': _code_hash(),
+  }
 
 
 def _layout(output_dir: str) -> Corpora:

@@ -8,6 +8,8 @@ import dataclasses
 import io
 import json
 import os
+import pathlib
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,6 +35,7 @@ def prepare_miniature(
   config: MiniatureConfig = MiniatureConfig(),
   seed: int = 0,
   workers: int = 2,
+  overwrite: bool = False,
 ) -> None:
   """Draws the corpora and writes a clip set of each below `output`.
 
@@ -44,8 +47,19 @@ def prepare_miniature(
     config: Sizes and noise.
     seed: The only source of randomness.
     workers: Processes that render and decode.
+    overwrite: Draw over what is there of another config or seed.
+
+  Raises:
+    FileExistsError: If something is, and may not be drawn over.
   """
   videos = os.path.join(output, 'videos')
+  if corpora_lib.holds_others(videos, config, seed):
+    if not overwrite:
+      raise FileExistsError(
+        f'{output}: holds a miniature of another seed, config or version; '
+        'choose another folder, or overwrite it'
+      )
+    _remove_derived(output)
   made = corpora_lib.make_corpora(
     videos, config=config, seed=seed, workers=workers
   )
@@ -82,6 +96,13 @@ def prepare_miniature(
     train_sentencepiece(
       _training_text(made, config, seed), vocabulary, model_type='bpe'
     )
+
+
+def _remove_derived(output: str) -> None:
+  """Removes what is made of the numbers and not of the videos."""
+  shutil.rmtree(os.path.join(output, 'image_text'), ignore_errors=True)
+  for name in ('text_only.jsonl', 'vocabulary.model'):
+    pathlib.Path(output, name).unlink(missing_ok=True)
 
 
 def _in_split(entry: clip_lists.Entry, split: str) -> clip_lists.Entry:
