@@ -23,7 +23,7 @@ class ShardWriter:
   def __init__(self, path: str | os.PathLike):
     from array_record.python import array_record_module
 
-    self._features = clip_schema.features()
+    self._serialize = clip_schema.serializer()
     self._path = os.fspath(path)
     self._writer = array_record_module.ArrayRecordWriter(
       self._path, _WRITER_OPTIONS
@@ -42,8 +42,7 @@ class ShardWriter:
       sync(self._path)
 
   def write(self, row: ClipRow) -> None:
-    example = clip_schema.example(row)
-    self._writer.write(self._features.serialize_example(example))
+    self._writer.write(self._serialize(row))
 
 
 def write_clips(
