@@ -51,7 +51,8 @@ def test_names_are_listed(paper) -> None:
   assert set(paper.NAMES) <= listed
   for name in (
     'smit_captions',
-    'msrvtt_captions_test_1ka',
+    'msrvtt_1ka_captions_test_1ka',
+    'vatex_1.5k_captions_test',
     'activitynet_captions_val_2',
     'vatex_captions_test',
     'kinetics600_labels_val',
