@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidlm.data import clip_writer, clips
+from vidlm.data import clip_schema, clip_writer, clips
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -42,6 +42,16 @@ def make_rows(number: int, first: int = 0) -> list[clips.ClipRow]:
       )
     )
   return rows
+
+
+def test_a_record_has_one_form() -> None:
+  # protobuf orders a map's fields anew in every process, unless told.
+  from tensorflow.core.example import example_pb2
+
+  (row,) = make_rows(1)
+  record = clip_schema.serializer()(row)
+  parsed = example_pb2.Example.FromString(record)
+  assert record == parsed.SerializeToString(deterministic=True)
 
 
 def test_round_trip(tmp_path) -> None:

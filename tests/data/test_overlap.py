@@ -12,6 +12,7 @@ from PIL import Image
 
 from vidlm import cli
 from vidlm.data import clip_schema, clip_writer, overlap
+from vidlm.data.sets import rows
 
 
 def film(seed: int, frames: int = 6, size: int = 64) -> list[Image.Image]:
@@ -78,6 +79,25 @@ def test_frames_of_another_size_and_quality(evaluation, tmp_path) -> None:
   assert 'by source 0, by frames 1' in str(report)
   (line,) = pathlib.Path(training, 'overlap.jsonl').read_text().splitlines()
   assert json.loads(line)['evaluation_split'] == 'test'
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['', 'v_', '_000010_000020', '_1.500_4.500', '.7', 'v__10_20'],
+)
+def test_sources_are_read_from_names(name: str) -> None:
+  video = 'a_b-c_d-e_f'
+  prefix, suffix = ('v_', name[2:]) if name[:2] == 'v_' else ('', name)
+  assert rows.source_id(f'sub/{prefix}{video}{suffix}.mp4') == video
+
+
+def test_a_copy_that_begins_elsewhere(tmp_path) -> None:
+  frames = film(7, frames=40)
+  whole, cut = clip('whole', frames), clip('cut', frames[12:26])
+  folder = str(tmp_path / 'eval')
+  clip_writer.write_clips([whole], folder, split='test')
+  report = overlap.check(write_training(tmp_path, [cut]), [folder])
+  assert [o.clip_id for o in report.overlaps] == ['cut']
 
 
 def test_the_same_source(evaluation, tmp_path) -> None:

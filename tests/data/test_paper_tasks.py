@@ -2,6 +2,9 @@
 
 import importlib
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import PIL.Image
@@ -51,7 +54,8 @@ def test_names_are_listed(paper) -> None:
   assert set(paper.NAMES) <= listed
   for name in (
     'smit_captions',
-    'msrvtt_captions_test_1ka',
+    'msrvtt_1ka_captions_test_1ka',
+    'vatex_1.5k_captions_test',
     'activitynet_captions_val_2',
     'vatex_captions_test',
     'kinetics600_labels_val',
@@ -65,6 +69,25 @@ def test_names_are_listed(paper) -> None:
     'self_training',
   ):
     assert name in paper.NAMES
+
+
+def test_names_are_listed_without_a_vocabulary(tmp_path) -> None:
+  code = (
+    'import seqio\nfrom vidlm.data import paper_tasks\n'
+    'listed = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}\n'
+    'assert set(paper_tasks.NAMES) <= listed\n'
+    'task = seqio.get_mixture_or_task("smit_captions")\n'
+    'task.output_features["targets"].vocabulary.encode("x")\n'
+  )
+  missing = str(tmp_path / 'no.model')
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**os.environ, 'VIDLM_VOCABULARY': missing},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert f'FileNotFoundError: {missing}: no such SentencePiece' in done.stderr
 
 
 def test_stage_two_has_the_sizes_behind_its_epochs(paper) -> None:

@@ -29,6 +29,7 @@ class Entry:
     split: 'train', 'test' ...
     reason: Why the clip can't be had, one of `video.REASONS`.
     message: The same in one line.
+    seconds: What a file that holds the clip alone should have; 0 if unknown.
     packed: Where in the file at `path` the video is, if that is a tar or
       Parquet file; see `packed`.
   """
@@ -46,6 +47,7 @@ class Entry:
   reason: str = ''
   message: str = ''
   packed: str = ''
+  seconds: float = 0.0
 
 
 def list_videos(videos: str) -> list[str]:

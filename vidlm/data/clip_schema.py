@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 
@@ -82,6 +83,26 @@ def example(row: ClipRow) -> dict[str, Any]:
   for name in ('frames', 'times', 'texts', 'questions', 'answers'):
     fields[name] = list(fields[name])
   return fields
+
+
+def serializer() -> Callable[[ClipRow], bytes]:
+  """Returns a function from a clip to its record.
+
+  TFDS's own leaves the order of a record's fields to protobuf, which takes
+  another one in every process: the same set would never have the same bytes.
+  """
+  from tensorflow_datasets.core import example_serializer
+
+  description = features()
+  to_proto = example_serializer.ExampleSerializer(
+    description.get_serialized_info()
+  ).get_tf_example
+
+  def serialize(row: ClipRow) -> bytes:
+    encoded = description.encode_example(example(row))
+    return to_proto(encoded).SerializeToString(deterministic=True)
+
+  return serialize
 
 
 def index_row(row: ClipRow) -> dict[str, Any]:

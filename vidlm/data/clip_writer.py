@@ -23,7 +23,7 @@ class ShardWriter:
   def __init__(self, path: str | os.PathLike):
     from array_record.python import array_record_module
 
-    self._features = clip_schema.features()
+    self._serialize = clip_schema.serializer()
     self._path = os.fspath(path)
     self._writer = array_record_module.ArrayRecordWriter(
       self._path, _WRITER_OPTIONS
@@ -42,9 +42,13 @@ class ShardWriter:
       sync(self._path)
 
   def write(self, row: ClipRow) -> None:
+<<<<<<< HEAD
     """Appends a record; its features are `clip_schema.features()`."""
     example = clip_schema.example(row)
     self._writer.write(self._features.serialize_example(example))
+=======
+    self._writer.write(self._serialize(row))
+>>>>>>> wt_b
 
 
 def write_clips(

@@ -40,6 +40,8 @@ class DecodeTask:
     frame_rate: Frames a second where `path` is a folder of frames.
     min_seconds: A clip of which the file has less is too short.
     min_share: Likewise, as a share of what was asked for.
+    seconds: What was asked for, where the file holds the clip alone; 0 if
+      unknown.
   """
 
   path: str
@@ -55,6 +57,7 @@ class DecodeTask:
   frame_rate: float = 30.0
   min_seconds: float = 0.0
   min_share: float = 0.0
+  seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +138,10 @@ def _check_length(task: DecodeTask, clip: video.Clip) -> None:
   """Refuses a clip most of which the file doesn't have."""
   seconds = clip.end - clip.start
   wanted = task.min_seconds
+  asked = task.seconds
   if task.end is not None:
-    wanted = max(wanted, task.min_share * (task.end - (task.start or 0.0)))
+    asked = task.end - (task.start or 0.0)
+  wanted = max(wanted, task.min_share * asked)
   # A hundredth: durations in headers are rounded.
   if seconds < wanted - 0.01:
     raise video.DecodeError(

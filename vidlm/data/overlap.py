@@ -23,7 +23,9 @@ from vidlm.data.sets import rows
 # Ours. Frames differ in no more bits; a clip shares so many frames.
 MAX_DISTANCE = 10
 MIN_FRAMES = 2
-_FRAMES = 4  # looked at in a clip, spread over it
+# Looked at in a clip, spread over it. Of 18 real clips, encoded again, shifted
+# by 0.7 s or cut to 4 s, 4 frames tell 15, 8 all of them; of 41 others none.
+_FRAMES = 8
 # Below this standard deviation of grey (0 to 255) all frames look alike.
 _FLAT = 6.0
 _SIDE = 8

@@ -27,8 +27,10 @@ INSTRUCTIONS = round(10_000 * 256 / 2.6) - SMIT_CAPTIONS
 # Set, split and what of it -> tasks SET_WHAT for train, SET_WHAT_SPLIT else.
 _CAPTIONS = {
   'smit': ('train', 'val', 'test'),
-  'msrvtt': ('train', 'val', 'test', 'train_9k', 'train_7k', 'test_1ka'),
+  'msrvtt': ('train', 'val', 'test'),
+  'msrvtt_1ka': ('train_9k', 'train_7k', 'test_1ka'),
   'vatex': ('train', 'val', 'test'),
+  'vatex_1.5k': ('test',),
   'activitynet': ('train', 'val_1', 'val_2'),
   'vidln': ('train', 'val'),
   'videocc': ('train',),

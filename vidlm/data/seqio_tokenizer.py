@@ -1,10 +1,24 @@
-"""A tokenizer.json as a `seqio.Vocabulary` (imports seqio and TensorFlow)."""
+"""Our vocabularies as seqio's (imports seqio and TensorFlow)."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import seqio
+
 from vidlm.data import seqio_python
 from vidlm.data import vocabulary as vocabulary_lib
+
+
+class SentencePieceFile(seqio.SentencePieceVocabulary):
+  """seqio's own, read when it is used: tasks are listed without the file."""
+
+  def __init__(self, vocabulary: 'vocabulary_lib.Vocabulary'):
+    super().__init__(vocabulary.path, vocabulary.extra_ids)
+    self._vocabulary = vocabulary
+
+  def _model_context(self, *args: Any, **kwargs: Any) -> Any:
+    _ = self._vocabulary.processor  # says in a line what is wrong with the file
+    return super()._model_context(*args, **kwargs)
 
 
 class TokenizerVocabulary(seqio_python.PythonVocabulary):

@@ -108,8 +108,9 @@ def make_plan(
 def _described(entry: Entry) -> dict[str, Any]:
   # The folder may move between an interruption and its continuation.
   fields = {**dataclasses.asdict(entry), 'path': None, 'message': ''}
-  if not entry.packed:
-    del fields['packed']  # sets made before there was such a field
+  for name in ('packed', 'seconds'):
+    if not fields[name]:
+      del fields[name]  # sets made before there was such a field
   return fields
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import itertools
 import json
+import os
 import pathlib
 import secrets
 import time
@@ -91,7 +92,9 @@ def _decoded(
     local = unpacker.local_files(e for e in ahead if e.path)
     files, local = itertools.tee(local)
     tasks = (
-      workers.DecodeTask(file.path, entry.start, entry.end, **task)
+      workers.DecodeTask(
+        file.path, entry.start, entry.end, seconds=entry.seconds, **task
+      )
       for entry, file in local
     )
     results = pool.map(tasks)
@@ -115,7 +118,9 @@ def _unpacked(
   if file.error:
     return workers.DecodeResult('corrupt', file.error)
   if file.is_copy and not result.ok:
-    message = result.message.replace(file.path, f'{entry.path}/{entry.video}')
+    container = os.path.basename(entry.path or '')
+    inner = entry.video.partition(f'{container}/')[2]
+    message = result.message.replace(file.path, f'{entry.path}/{inner}')
     return dataclasses.replace(result, message=message)
   return result
 

@@ -120,7 +120,7 @@ def register(
   Args:
     task: What to add.
     frames: How its frames are sampled.
-    lazy: Read the clip set when the task is used, not now.
+    lazy: Read clip set and vocabulary when the task is used, not now.
   """
   import seqio
 
@@ -138,6 +138,8 @@ def register(
       task.name, [(part.name, rate) for part, rate in task.tasks]
     )
     return task.name
+  if not lazy:
+    _ = task.vocabulary.seqio.vocab_size  # a missing file is said here
   seqio.TaskRegistry.remove(task.name)
   seqio.TaskRegistry.add(
     task.name,

@@ -89,10 +89,9 @@ class Vocabulary(_Framing):
   @functools.cached_property
   def seqio(self) -> Any:
     """The same vocabulary for seqio tasks (imports TensorFlow)."""
-    import seqio
+    from vidlm.data import seqio_tokenizer
 
-    _ = self.processor  # says in one line what is wrong with the file
-    return seqio.SentencePieceVocabulary(self.path, self.extra_ids)
+    return seqio_tokenizer.SentencePieceFile(self)
 
   @property
   def size(self) -> int:

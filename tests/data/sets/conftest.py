@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-SHARED = pathlib.Path('/work/shared/annotations')
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SHARED = ROOT.parent / 'shared' / 'annotations'
 
 
 @pytest.fixture(scope='session')

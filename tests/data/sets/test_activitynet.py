@@ -70,6 +70,20 @@ def test_questions(write, by_id) -> None:
     list(activitynet.read_questions(paths))
 
 
+def test_an_id_may_begin_with_v_itself(write) -> None:
+  question = {'video_name': 'v_abcdefghi', 'question': 'x', 'question_id': '1'}
+  paths = [
+    write('val_q.json', [question]),
+    write('val_a.json', [{'answer': 'y', 'type': 0, 'question_id': '1'}]),
+  ]
+  (row,) = activitynet.read_questions(paths)
+  assert (row.clip_id, row.source) == ('v_v_abcdefghi', 'v_abcdefghi')
+  assert [rows.bare_id(f'v_{n}') for n in ('v_abcdefghi', 'abcdefghijk')] == [
+    'v_abcdefghi',
+    'abcdefghijk',
+  ]
+
+
 def test_real_excerpt(excerpt) -> None:
   paths = [excerpt(f'activitynet_qa/val_{part}.json') for part in 'qa']
   found = list(activitynet.read_questions(paths))

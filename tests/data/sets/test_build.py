@@ -111,6 +111,19 @@ def test_too_short_is_a_reason(make_videos, write, tmp_path) -> None:
   assert index['end'].to_pylist() == pytest.approx([4.0, 4.0], abs=0.01)
 
 
+def test_a_clip_cut_already_may_be_too_short(
+  make_videos, write, tmp_path
+) -> None:
+  ids = ('a_b-c_d-e_f_000010_000020', 'a_b-c_d-e_f_000010_000017')
+  folder = make_videos(*(f'{name}.mp4' for name in ids))  # four seconds each
+  clips_ = [{'videoID': name, 'enCap': ['x']} for name in ids]
+  path = write('vatex_validation_v1.0.json', clips_)
+  out = str(tmp_path / 'out')
+  summary = build.prepare_set('vatex', folder, out, [path], workers=1)
+  assert summary.failed == {'too_short': 1}
+  assert clips.open_clips(out, 'val').clip_ids() == [ids[1]]
+
+
 def test_folders_of_frames(write, tmp_path) -> None:
   folder = tmp_path / 'frames' / 'c1a40349'
   folder.mkdir(parents=True)

@@ -46,6 +46,23 @@ def test_train_and_test_files_come_together(write, by_id) -> None:
   assert found['video9999'].split == 'test' and len(found) == 3
 
 
+def test_captions_given_twice_count_once(write, by_id) -> None:
+  parts = write('train_val_videodatainfo.json', CHALLENGE)
+  other = {'sentences': [{'video_id': 'video9999', 'caption': 'x'}]}
+  merged = write(
+    'MSRVTT_data.json',
+    {'sentences': CHALLENGE['sentences'] + other['sentences']},
+  )
+  for order in ([parts, merged], [merged, parts]):
+    found = by_id(msrvtt.read(order))
+    assert {k: len(row.texts) for k, row in found.items()} == {
+      'video7010': 2,
+      'video1': 1,
+      'video9999': 1,
+    }
+    assert (found['video7010'].split, found['video1'].split) == ('val', 'train')
+
+
 def test_official_ranges(write, by_id) -> None:
   numbers = (0, 6512, 6513, 7009, 7010, 9999)
   items = [{'image_id': f'video{n}', 'caption': 'x'} for n in numbers]
@@ -74,7 +91,7 @@ def test_1ka_has_either_delimiter(write, by_id, delimiter: str) -> None:
   assert {row.split for row in found.values()} == {'test_1ka'}
 
 
-def test_lists_choose_and_name_the_splits(write, by_id) -> None:
+def test_lists_choose_and_name_the_splits(write, caplog) -> None:
   captions = write('MSRVTT_data.json', CHALLENGE)
   nine = write('MSRVTT_train.9k.csv', 'video_id\nvideo1\nvideo7010\nvideo5\n')
   val = write('val_list_jsfusion.txt', 'video7010\n')
@@ -85,6 +102,7 @@ def test_lists_choose_and_name_the_splits(write, by_id) -> None:
     ('video5', 'train_9k', 0),
     ('video7010', 'val_jsfusion', 2),
   ]
+  assert 'train_9k: 1 of 3 videos have no captions' in caplog.text
   with pytest.raises(ValueError, match='give the JSON of captions too'):
     list(msrvtt.read([nine]))
 

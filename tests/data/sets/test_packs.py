@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidlm.data import clips, packed
-from vidlm.data.sets import build
+from vidlm.data.sets import build, packs
 
 
 @pytest.fixture
@@ -71,7 +71,8 @@ def test_webdataset(video_bytes, tmp_path) -> None:
   # Nothing was unpacked beside the tars, and no copy is left.
   assert sorted(p.name for p in tmp_path.iterdir()) == ['out', 'tars']
   failed = pathlib.Path(out, 'errors.jsonl').read_text()
-  assert '/00000.tar/' in failed and 'vidlm-packed' not in failed
+  assert f'{folder}/00000.tar/bad.mp4: ' in failed
+  assert 'vidlm-packed' not in failed
 
 
 @pytest.mark.parametrize('how', ['cut', 'header'])
@@ -124,6 +125,25 @@ def test_parquet(video_bytes, tmp_path) -> None:
     'gone': 'corrupt',
     'a#2': 'open_failed',
     'c.parquet/(damaged)': 'corrupt',
+  }
+
+
+def test_the_split_is_in_a_parquet_files_name(video_bytes, tmp_path) -> None:
+  row = {'mp4': video_bytes, 'text': 'x'}
+  for name, more in (
+    ('train-00000-of-00001', {}),
+    ('validation-00000-of-00001', {}),
+    ('test-00000-of-00001', {}),
+    ('test-00001-of-00001', {'split': 'train'}),  # the column is nearer
+  ):
+    table = pa.Table.from_pylist([{**row, **more, 'id': name}])
+    pq.write_table(table, tmp_path / f'{name}.parquet')
+  files = sorted(map(str, tmp_path.iterdir()))
+  assert {r.clip_id: r.split for r in packs.read_parquet(files)} == {
+    'train-00000-of-00001': 'train',
+    'validation-00000-of-00001': 'val',
+    'test-00000-of-00001': 'test',
+    'test-00001-of-00001': 'train',
   }
 
 

@@ -23,6 +23,12 @@ def test_videocc(write, by_id, header: str) -> None:
   assert found['-----------_0.000_2.000'].texts == ('x, y',)
 
 
+def test_a_first_caption_with_semicolons(write) -> None:
+  text = f'{ROW}"a; b; c; d; e; f"\n{ROW}second\n'
+  (row,) = web_clips.read_videocc([write('video_cc.csv', text)])
+  assert row.texts == ('a; b; c; d; e; f', 'second')
+
+
 @pytest.mark.parametrize(
   ('line', 'message'),
   [

@@ -117,7 +117,7 @@ def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
       question_id = str(files.want(item, 'question_id', where))
       if question_id not in answer_of:
         raise ValueError(f'{where}: no answer for {question_id}')
-      video = files.want(item, 'video_name', where).removeprefix('v_')
+      video = rows.bare_id(files.want(item, 'video_name', where))
       answer = answer_of[question_id]
       found.setdefault(video, []).append(
         rows.Question(

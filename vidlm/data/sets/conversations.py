@@ -62,7 +62,7 @@ def read_video_chatgpt(annotations: Sequence[str]) -> Iterator[rows.Row]:
   for path in annotations:
     for where, item in tables.table_rows(path):
       video = str(tables.need(item, ('video_id', 'video'), where))
-      video = re.sub(r'\.(pkl|mp4)$', '', video).removeprefix('v_')
+      video = rows.bare_id(re.sub(r'\.(pkl|mp4)$', '', video))
       questions = found.setdefault(video, [])
       if 'conversations' in item:
         questions += _turns(item, where)

@@ -98,13 +98,19 @@ def delimiter(path: str) -> str:
   return max(_DELIMITERS, key=header.count)
 
 
-def csv_lines(path: str) -> Iterator[tuple[int, list[str]]]:
+def csv_lines(
+  path: str, separator: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
   """Yields line numbers and cells of a CSV file, blank lines left out.
 
   Cells are texts as they stand: an answer 'none' or '1' stays one.
+
+  Args:
+    path: Of the file.
+    separator: Between cells; by default `delimiter`.
   """
   with open(path, encoding='utf-8-sig', newline='') as file:
-    reader = csv.reader(file, delimiter=delimiter(path))
+    reader = csv.reader(file, delimiter=separator or delimiter(path))
     before = csv.field_size_limit(_MAX_CELL)
     try:
       for cells in reader:

@@ -127,6 +127,7 @@ class VideoFolder:
       path=path,
       start=name.start,
       end=name.end,
+      seconds=name.seconds,
       packed=where,
     )
 

@@ -19,6 +19,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from absl import logging
+
 from vidlm.data.sets import files, rows
 
 _TRAIN, _VAL = 6513, 497  # videos, in the order of their numbers
@@ -32,6 +34,14 @@ class _Captions:
     self.split: dict[str, str] = {}
     self.source: dict[str, str] = {}
     self.span: dict[str, tuple[float, float]] = {}
+
+  def add(self, other: '_Captions') -> None:
+    """Adds what another file says of videos that are not known yet.
+
+    The merged JSON has the captions of the parts: they count once.
+    """
+    for name in ('texts', 'split', 'source', 'span'):
+      setattr(self, name, getattr(other, name) | getattr(self, name))
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
@@ -55,7 +65,9 @@ def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
   pairs: list[tuple[str, str]] = []
   for path in annotations:
     if path.lower().endswith('.json'):
-      _read_json(path, captions)
+      read_from = _Captions()
+      _read_json(path, read_from)
+      captions.add(read_from)
     elif _is_pairs(path):
       pairs += [
         (row['video_id'].strip(), row['sentence'])
@@ -70,6 +82,15 @@ def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
   for video, text in pairs:
     yield _row(video, captions, [text], 'test_1ka')
   for split, ids in lists.items():
+    bare = sum(video not in captions.texts for video in ids)
+    if bare:
+      logging.warning(
+        '%s: %d of %d videos have no captions in the JSON files given; the '
+        'lists need those of train, val and test',
+        split,
+        bare,
+        len(ids),
+      )
     for video in ids:
       yield _row(video, captions, captions.texts.get(video, []), split)
   if not lists and not pairs:

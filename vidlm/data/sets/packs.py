@@ -3,7 +3,8 @@
 00000.tar    KEY.mp4, KEY.txt (a caption), KEY.json ({caption or text, label,
              question, answer ...}), as video2dataset writes them
 x.parquet    a column `video` with bytes, or {bytes, path}; caption, text,
-             label, question, answer, id as far as there are
+             label, question, answer, id, split as far as there are; without
+             a split, the file's name tells (test-00000-of-00001.parquet)
 """
 
 import json
@@ -118,10 +119,14 @@ def _parquet_row(
   bare = member.name.removesuffix('.mp4') or f'{files.stem(path)}#{number}'
   clip_id = bare if bare not in seen else f'{files.stem(path)}#{number}'
   seen.add(clip_id)
-  return _row(clip_id, f'{os.path.basename(path)}/#{number}', item)
+  place = f'{os.path.basename(path)}/#{number}'
+  # Hugging Face says it in the name: test-00000-of-00001.parquet.
+  return _row(clip_id, place, item, rows.split_name(files.stem(path)))
 
 
-def _row(clip_id: str, place: str, fields: Mapping[str, Any]) -> rows.Row:
+def _row(
+  clip_id: str, place: str, fields: Mapping[str, Any], by_file: str = 'train'
+) -> rows.Row:
   texts = tables.pick(fields, (*smit.CAPTION, 'captions', 'texts', 'enCap'))
   questions = files.texts(tables.pick(fields, ('question', 'questions')))
   answers = files.texts(tables.pick(fields, ('answer', 'answers')))
@@ -133,7 +138,7 @@ def _row(clip_id: str, place: str, fields: Mapping[str, Any]) -> rows.Row:
     texts=files.texts(texts),
     questions=tuple(rows.Question(q, a) for q, a in pairs),
     label=label if isinstance(label, str) else '',
-    split=rows.split_name(str(fields.get('split') or '')),
+    split=rows.split_name(str(fields.get('split') or ''), by_file),
     source=rows.youtube_id(str(fields.get('url') or ''))
     or rows.source_id(f'{clip_id}.mp4'),
   )

@@ -7,6 +7,9 @@ import re
 # YouTube's ids: eleven characters, `-` and `_` among them, case matters.
 _YOUTUBE_ID = r'[A-Za-z0-9_-]{11}'
 _SPAN = re.compile(rf'({_YOUTUBE_ID})_(\d+)_(\d+)')
+# v_ID, ID_000010_000020, ID_1.500_4.500, and Panda-70M's ID.7
+_NUMBER = r'\d+(?:\.\d+)?'
+_CUT = re.compile(rf'(?:v_)?({_YOUTUBE_ID})(?:_{_NUMBER}_{_NUMBER}|\.\d+)?')
 _URL = re.compile(rf'(?:v=|youtu\.be/|/embed/|/shorts/)({_YOUTUBE_ID})')
 
 
@@ -19,11 +22,13 @@ class VideoName:
       missing.
     start: Seconds in that file; None for its start.
     end: Seconds in that file; None for its end.
+    seconds: What a file that holds the clip alone should have; 0 if unknown.
   """
 
   name: str
   start: float | None = None
   end: float | None = None
+  seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +92,15 @@ def cut_from_youtube(
     end: Seconds.
   """
   names = []
+  length = max(end - start, 0.0)
   if float(start).is_integer() and float(end).is_integer():
     first, last = int(start), int(end)
     names = [
-      VideoName(f'{video_id}_{first:06d}_{last:06d}'),
-      VideoName(f'{video_id}_{first}_{last}'),
+      VideoName(f'{video_id}_{first:06d}_{last:06d}', seconds=length),
+      VideoName(f'{video_id}_{first}_{last}', seconds=length),
     ]
   else:
-    names = [VideoName(f'{video_id}_{start:.3f}_{end:.3f}')]
+    names = [VideoName(f'{video_id}_{start:.3f}_{end:.3f}', seconds=length)]
   whole = [VideoName(n, start, end) for n in (video_id, f'v_{video_id}')]
   return (*names, *whole)
 
@@ -106,6 +112,16 @@ def split_span(name: str) -> tuple[str, float, float] | None:
   """
   match = _SPAN.fullmatch(name)
   return (match[1], float(match[2]), float(match[3])) if match else None
+
+
+def bare_id(name: str) -> str:
+  """ActivityNet's name of a video without its `v_`.
+
+  One YouTube id in 4,096 begins with `v_` itself, and keeps it.
+  """
+  if re.fullmatch(_YOUTUBE_ID, name):
+    return name
+  return name.removeprefix('v_')
 
 
 def youtube_id(url: str) -> str:
@@ -126,10 +142,8 @@ def source_id(name: str) -> str:
     name without folder and suffix.
   """
   stem = os.path.splitext(os.path.basename(name))[0]
-  if re.fullmatch(rf'v_{_YOUTUBE_ID}', stem):
-    return stem[2:]
-  span = split_span(stem)
-  return span[0] if span else stem
+  match = _CUT.fullmatch(stem)
+  return match[1] if match else stem
 
 
 def split_name(text: str, default: str = 'train') -> str:

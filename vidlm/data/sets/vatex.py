@@ -37,7 +37,10 @@ def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
         raise ValueError(f'{where}: {video!r} is not <id>_<start>_<end>')
       yield rows.Row(
         clip_id=video,
-        names=(rows.VideoName(video), *rows.cut_from_youtube(*span)),
+        names=(
+          rows.VideoName(video, seconds=max(span[2] - span[1], 0.0)),
+          *rows.cut_from_youtube(*span),
+        ),
         texts=files.texts(item.get('enCap') or []),
         split=split,
         source=span[0],

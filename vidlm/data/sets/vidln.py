@@ -66,9 +66,10 @@ def _names(dataset: str, video: str) -> tuple[rows.VideoName, ...]:
   """
   names = []
   span = rows.split_span(video)
+  seconds = max(span[2] - span[1], 0.0) if span else 0.0
   for folder in (dataset, dataset.split('_')[0], _split_folder(dataset), ''):
     prefix = f'{folder}/' if folder else ''
-    names.append(rows.VideoName(f'{prefix}{video}'))
+    names.append(rows.VideoName(f'{prefix}{video}', seconds=seconds))
   if span:
     names += [
       name for name in rows.cut_from_youtube(*span) if name.start is not None

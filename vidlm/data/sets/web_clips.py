@@ -26,7 +26,7 @@ def read_videocc(annotations: Sequence[str]) -> Iterator[rows.Row]:
   """
   found: dict[_Clip, list[str]] = {}
   for path in annotations:
-    for line, cells in files.csv_lines(path):
+    for line, cells in files.csv_lines(path, _separator(path)):
       where = f'{path}:{line}'
       if len(cells) < 4:
         raise ValueError(
@@ -77,8 +77,12 @@ def _clips(found: dict[_Clip, list[str]]) -> Iterator[rows.Row]:
   for (video, start, end), texts in found.items():
     yield rows.Row(
       clip_id=f'{video}_{start:.3f}_{end:.3f}',
-      names=rows.cut_from_youtube(video, start, end)
-      + (rows.VideoName(f'{video}_{start:.3f}_{end:.3f}'),),
+      names=(
+        *rows.cut_from_youtube(video, start, end),
+        rows.VideoName(
+          f'{video}_{start:.3f}_{end:.3f}', seconds=max(end - start, 0.0)
+        ),
+      ),
       texts=tuple(dict.fromkeys(files.texts(texts))),
       source=video,
     )
@@ -88,6 +92,17 @@ def _video(url: str) -> str:
   """The YouTube id of an address; elsewhere its last part."""
   found = rows.youtube_id(url)
   return found or re.sub(r'\W+', '_', url.rstrip('/').rpartition('/')[2])
+
+
+def _separator(path: str) -> str:
+  """What stands between address and start in the first line.
+
+  Without a header that line is a caption's too, which may hold more
+  semicolons than there are cells.
+  """
+  with open(path, encoding='utf-8-sig') as file:
+    found = re.match(r'"?[^\s"]*?"?([,;|\t])"?\d+"?\1', file.readline())
+  return found[1] if found else files.delimiter(path)
 
 
 def _is_number(text: str) -> bool:
