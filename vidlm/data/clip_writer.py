@@ -15,6 +15,7 @@ ClipRow = clip_schema.ClipRow
 VERSION = '1.0.0'
 # One record a group, so that any record is read alone; JPEG is compressed.
 _WRITER_OPTIONS = 'group_size:1,uncompressed'
+_ROWS_A_GROUP = 10_000  # of the index: what is held of it at a time
 
 
 class ShardWriter:
@@ -42,13 +43,8 @@ class ShardWriter:
       sync(self._path)
 
   def write(self, row: ClipRow) -> None:
-<<<<<<< HEAD
     """Appends a record; its features are `clip_schema.features()`."""
-    example = clip_schema.example(row)
-    self._writer.write(self._features.serialize_example(example))
-=======
     self._writer.write(self._serialize(row))
->>>>>>> wt_b
 
 
 def write_clips(
@@ -113,9 +109,7 @@ def write_clips(
   return len(index)
 
 
-def _chunks(
-  rows: Iterable[ClipRow], length: int
-) -> Iterator[Iterator[ClipRow]]:
+def _chunks(rows: Iterable[Any], length: int) -> Iterator[Iterator[Any]]:
   iterator = iter(rows)
   for first in iterator:
     yield itertools.chain([first], itertools.islice(iterator, length - 1))
@@ -141,12 +135,13 @@ class Split:
   Attributes:
     shards: Paths of its ArrayRecord files, in order.
     lengths: Records in each.
-    index: One row of `index_row` a record.
+    index: One row of `index_row` a record; gone through more than once, and
+      never held as a whole.
   """
 
   shards: Sequence[str]
   lengths: Sequence[int]
-  index: Sequence[Mapping[str, Any]]
+  index: Iterable[Mapping[str, Any]]
 
 
 def publish(
@@ -160,8 +155,6 @@ def publish(
   Raises:
     ValueError: For a split without clips, or a clip id used twice.
   """
-  import pyarrow as pa
-  import pyarrow.parquet as pq
   import tensorflow_datasets as tfds
 
   folder = pathlib.Path(data_dir)
@@ -183,10 +176,7 @@ def publish(
     for source, target in zip(content.shards, filenames, strict=True):
       _link(source, str(target))
     _remove_shards(folder, split, keep={path.name for path in filenames})
-    table = pa.Table.from_pylist(
-      list(content.index), schema=clip_schema.index_schema()
-    )
-    pq.write_table(table, folder / f'.index-{split}.parquet')
+    _write_index(folder / f'.index-{split}.parquet', content.index)
     replace(
       f'{folder}/.index-{split}.parquet', f'{folder}/index-{split}.parquet'
     )
@@ -199,6 +189,18 @@ def publish(
       )
     )
   _write_info(folder, name, infos, description)
+
+
+def _write_index(
+  path: pathlib.Path, index: Iterable[Mapping[str, Any]]
+) -> None:
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  schema = clip_schema.index_schema()
+  with pq.ParquetWriter(path, schema) as writer:
+    for rows in _chunks(index, _ROWS_A_GROUP):
+      writer.write_table(pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def _split_infos(folder: pathlib.Path, template: Any) -> list[Any]:
@@ -247,13 +249,13 @@ def _write_info(
 
 
 def _check_ids(split: str, content: Split) -> None:
-  if not content.index:
-    raise ValueError(f'split {split!r} has no clips')
   seen: set[str] = set()
   for row in content.index:
     if row['clip_id'] in seen:
       raise ValueError(f'clip id {row["clip_id"]!r} is used twice in {split}')
     seen.add(row['clip_id'])
+  if not seen:
+    raise ValueError(f'split {split!r} has no clips')
 
 
 def _remove_shards(folder: pathlib.Path, split: str, keep: set[str]) -> None:

@@ -6,6 +6,7 @@ are there. Every clip that was asked for is either in the set or a line of
 errors.jsonl with a reason.
 """
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
@@ -192,20 +193,20 @@ def _finish(
   """Turns finished shards into a clip set and counts."""
   staged = plan.folder(folder)
   splits: dict[str, clip_writer.Split] = {}
-  failures: list[dict[str, str]] = []
+  failed: collections.Counter[str] = collections.Counter()
   for shard in plan.shards:
     report = staging.read_report(staged, shard)
-    failures += report['failures']
+    failed.update(failure['reason'] for failure in report['failures'])
     if not report['index']:
       continue  # TFDS has no use for a shard without records
-    split = splits.setdefault(shard.split, clip_writer.Split([], [], []))
+    if shard.split not in splits:
+      members = [s for s in plan.shards if s.split == shard.split]
+      index = staging.Reported(staged, members, 'index')
+      splits[shard.split] = clip_writer.Split([], [], index)
+    split = splits[shard.split]
     split.shards.append(str(staging.shard_path(staged, shard)))
     split.lengths.append(len(report['index']))
-    split.index.extend(report['index'])
-  failed: dict[str, int] = {}
-  for failure in failures:
-    failed[failure['reason']] = failed.get(failure['reason'], 0) + 1
-  counts = {split: len(content.index) for split, content in splits.items()}
+  counts = {split: sum(content.lengths) for split, content in splits.items()}
   summary = Summary(
     total=plan.total,
     ok=sum(counts.values()),
@@ -213,6 +214,7 @@ def _finish(
     splits=counts,
     output=str(folder),
   )
+  failures = staging.Reported(staged, plan.shards, 'failures')
   summary_lib.write(folder, summary, failures)
   if not splits:
     raise ValueError(f'{summary}: nothing to make a set of')

@@ -8,7 +8,7 @@ import os
 import pathlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -217,6 +217,25 @@ def _report(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
 def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
   """Index rows and failures of a finished shard."""
   return json.loads(_report(folder, shard).read_text(encoding='utf-8'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reported:
+  """Rows of the reports of shards, a shard at a time: there may be millions.
+
+  Attributes:
+    folder: `plan.folder(output)`.
+    shards: Finished ones, in order.
+    key: 'index' or 'failures'.
+  """
+
+  folder: pathlib.Path
+  shards: Sequence[Shard]
+  key: str
+
+  def __iter__(self) -> Iterator[dict[str, Any]]:
+    for shard in self.shards:
+      yield from read_report(self.folder, shard)[self.key]
 
 
 def write_json(path: pathlib.Path, content: Any, token: str = '') -> None:

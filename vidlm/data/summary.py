@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from vidlm.data import clip_writer, staging
 
@@ -42,7 +42,7 @@ class Summary:
 
 
 def write(
-  folder: pathlib.Path, summary: Summary, failures: Sequence[dict[str, str]]
+  folder: pathlib.Path, summary: Summary, failures: Iterable[Mapping[str, str]]
 ) -> None:
   """Writes errors.jsonl and summary.json.
 
