@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from vidlm import convert
 from vidlm.interop import big_vision, leaves, weights
 
 
@@ -157,6 +158,16 @@ def test_a_layer_of_a_stack_does_not_hold_the_stack(tmp_path):
   tracemalloc.stop()
   assert peak < 4 * stack.nbytes
   assert np.asarray(numbered['llm/layers_3/mlp/linear']).base is None
+
+
+def test_half_a_model_is_one_line(tmp_path):
+  for name in ('embedder/input_embedding', 'token_embedder/embedding'):
+    big_vision.write(
+      tmp_path / 'a.npz', {name: leaves.from_array(np.ones((8, 4)))}
+    )
+    with pytest.raises(ValueError, match="not a whole model: no '"):
+      convert.convert(str(tmp_path / 'a.npz'), str(tmp_path / 'out'))
+  assert [path.name for path in tmp_path.iterdir()] == ['a.npz']
 
 
 def test_layers_of_different_shapes_are_one_line(tmp_path):
