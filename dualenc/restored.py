@@ -5,7 +5,7 @@ from typing import Any
 from dualenc import data
 from dualenc import objective as objective_lib
 from dualenc.models import text, two_towers, vit_st
-from vidlm.core import launch, runs, step
+from vidlm.core import launch, step
 from vidlm.interop import clip_names, fitting, huggingface, paths, weights
 
 # Image CLIPs have none: zero leaves one frame as it was.
@@ -33,7 +33,7 @@ def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
     if shape is not None:
       return load_clip(folder, shape)
   with launch.isolated_gin():
-    runs.parse_run(folder)
+    weights.parse_run(folder)
     objective = launch.macro('MODEL')
     if not isinstance(objective, objective_lib.DualEncoderObjective):
       raise ValueError(

@@ -53,6 +53,8 @@ _PROCESSOR = (
   'generation_config.json',
 )
 _TEMPORAL = 'img/temporal_embedding'
+# Behind the name of a single file; a folder has README.md.
+_CARD = '.md'
 
 
 def convert(
@@ -91,13 +93,27 @@ def convert(
     )
   if epath.Path(target).exists():
     raise FileExistsError(f'{target} is there already; choose another name')
-  opened = weights.assemble(source)
-  run = _Run(source)
-  ours = weights.numbered(opened.leaves)
   if format == 'big_vision':
     if not target.endswith('.npz'):
       raise ValueError(f'{target}: a big_vision target is a file, X.npz')
+    if epath.Path(target + _CARD).exists():
+      raise FileExistsError(f'{target}{_CARD} is there already, its card')
+  opened = weights.assemble(source)
+  run = _Run(source)
+  ours = weights.numbered(opened.leaves)
+  facts = card.Facts(
+    name=target.rstrip('/').rpartition('/')[2],
+    source=source,
+    license=license,
+    step=run.step,
+    parameters=sum(int(np.prod(leaf.shape)) for leaf in ours.values()),
+    recipe=run.recipe(),
+    data=run.data(),
+    scores=card.find_scores(run.folder) if run.folder else (),
+  )
+  if format == 'big_vision':
     big_vision.write(target, ours)
+    epath.Path(target + _CARD).write_text(card.text(facts))
   else:
     whole = {
       'huggingface': lambda folder: _huggingface(
@@ -106,16 +122,6 @@ def convert(
       't5x': lambda folder: t5x.write(folder, ours, run.step or 0),
       'checkpoint': lambda folder: _checkpoint(folder, opened.leaves, run),
     }
-    facts = card.Facts(
-      name=target.rstrip('/').rpartition('/')[2],
-      source=source,
-      license=license,
-      step=run.step,
-      parameters=sum(int(np.prod(leaf.shape)) for leaf in ours.values()),
-      recipe=run.recipe(),
-      data=run.data(),
-      scores=card.find_scores(run.folder) if run.folder else (),
-    )
     _whole(epath.Path(target), whole[format], facts)
   lines = [f'{target}: {len(ours)} parameters as {format}']
   if opened.left:

@@ -81,7 +81,7 @@ def _parse(folder: str) -> None:
   if not weights.has_run(folder):
     described = huggingface.paligemma(folder)
   if described is None:
-    runs.parse_run(folder)
+    weights.parse_run(folder)
     return
   tokenizer = f'{folder}/{paligemma_gin.TOKENIZER}'
   with tempfile.TemporaryDirectory() as temporary:

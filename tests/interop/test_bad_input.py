@@ -230,6 +230,37 @@ def test_the_command_that_converts_works(tmp_path):
   assert np.asarray(found['logit_scale']) == 2.0
 
 
+def test_shards_of_pickles_are_a_model_after_the_command(hf_t5, tmp_path):
+  """Hugging Face's older layout; large models have several."""
+  import subprocess
+  import sys
+
+  import torch
+
+  state = hf_t5.state_dict()
+  names = list(state)
+  for i, part in enumerate((names[::2], names[1::2]), 1):
+    torch.save(
+      {name: state[name] for name in part},
+      tmp_path / f'pytorch_model-{i:05d}-of-00002.bin',
+    )
+  hf_t5.config.save_pretrained(tmp_path)
+  with pytest.raises(ValueError, match='in its folder') as info:
+    weights.open_weights(str(tmp_path))
+  code = str(info.value).split('python -c "')[1].rstrip('"')
+  subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)
+  found = weights.open_weights(str(tmp_path)).leaves
+  np.testing.assert_array_equal(
+    found['token_embedder/embedding'], state['shared.weight']
+  )
+  shard = tmp_path / 'pytorch_model-00001-of-00002.safetensors'
+  shutil.copy(shard, tmp_path / 'copy.safetensors')
+  fails(tmp_path, 'as another file there does')
+  (tmp_path / 'copy.safetensors').unlink()
+  shard.unlink()
+  fails(tmp_path, 'tensors are missing')
+
+
 def test_nothing_there(tmp_path):
   fails(tmp_path / 'no', 'no such file', FileNotFoundError)
   fails(tmp_path, 'no weights here', FileNotFoundError)

@@ -1,9 +1,12 @@
 """big_vision's .npz, of today and of older code."""
 
+import tracemalloc
+
 import ml_dtypes
 import numpy as np
 import pytest
 
+from vidlm import convert
 from vidlm.interop import big_vision, leaves, weights
 
 
@@ -123,3 +126,55 @@ def test_damage_is_one_line(tmp_path):
   np.savez(path, x=np.array([{}], dtype=object), allow_pickle=True)
   with pytest.raises(ValueError, match='is a pickle'):
     weights.open_weights(str(path))
+
+
+def test_nothing_half_written_is_left(tmp_path):
+  def damaged():
+    raise ValueError('a.npz: damaged')
+
+  good = leaves.from_array(np.ones(3, np.float32))
+  bad = leaves.Leaf((3,), np.dtype(np.float32), damaged)
+  # What a killed run of before left is nobody's.
+  (tmp_path / '.b.npz.partial').write_bytes(b'half')
+  with pytest.raises(ValueError, match='damaged'):
+    big_vision.write(tmp_path / 'b.npz', {'img/x': good, 'img/y': bad})
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_of_a_stack_does_not_hold_the_stack(tmp_path):
+  """Nor do sixteen layers make sixteen stacks when they are written."""
+  stack = np.ones((16, 1 << 15), np.float32)
+  np.savez(
+    tmp_path / 'a.npz',
+    **{
+      'params/llm/layers/mlp/linear': stack,
+      'params/llm/embedder/input_embedding': np.ones((8, 4), np.float32),
+    },
+  )
+  numbered = weights.numbered(weights.open_weights(f'{tmp_path}/a.npz').leaves)
+  tracemalloc.start()
+  big_vision.write(tmp_path / 'b.npz', numbered)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 4 * stack.nbytes
+  assert np.asarray(numbered['llm/layers_3/mlp/linear']).base is None
+
+
+def test_half_a_model_is_one_line(tmp_path):
+  for name in ('embedder/input_embedding', 'token_embedder/embedding'):
+    big_vision.write(
+      tmp_path / 'a.npz', {name: leaves.from_array(np.ones((8, 4)))}
+    )
+    with pytest.raises(ValueError, match="not a whole model: no '"):
+      convert.convert(str(tmp_path / 'a.npz'), str(tmp_path / 'out'))
+  assert [path.name for path in tmp_path.iterdir()] == ['a.npz']
+
+
+def test_layers_of_different_shapes_are_one_line(tmp_path):
+  np.savez(
+    tmp_path / 'a.npz',
+    **{f'encoderblock_{i}/x': np.ones(i + 1, np.float32) for i in (0, 1)},
+  )
+  opened = weights.open_weights(str(tmp_path / 'a.npz'))
+  with pytest.raises(ValueError, match='layers differ in shape'):
+    leaves.like_layers(opened.leaves, ['encoderblock/x'])

@@ -202,6 +202,14 @@ def test_card_and_target(t5_folder, tmp_path):
   assert 'license: apache-2.0' in card and f'`{t5_folder}`' in card
   with pytest.raises(FileExistsError, match='is there already'):
     convert.convert(str(t5_folder), str(tmp_path / 'a'))
+  # A single file has its card beside it.
+  target = str(tmp_path / 'b.npz')
+  convert.convert(str(t5_folder), target, license='apache-2.0')
+  beside = tmp_path / 'b.npz.md'
+  assert beside.read_text() == card.replace('# a\n', '# b.npz\n')
+  (tmp_path / 'b.npz').unlink()
+  with pytest.raises(FileExistsError, match='its card'):
+    convert.convert(str(t5_folder), target)
   assert not [p for p in pathlib.Path(tmp_path).iterdir() if p.name[0] == '.']
 
 

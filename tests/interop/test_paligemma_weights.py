@@ -314,6 +314,25 @@ def test_convert_through_every_format(hf, paligemma, tmp_path, step_name):
   reload(hf, back)
 
 
+def test_weights_alone_want_a_config_beside_them(paligemma, tmp_path):
+  _, folder = paligemma
+  source, target = str(folder / 'sharded'), str(tmp_path / 'run/x.npz')
+  convert.convert(source, str(tmp_path / 'run'), format='checkpoint')
+  convert.convert(source, target)
+  vlm, own = restored.load_vlm(target), restored.load_vlm(source)
+  assert vlm.objective.model == own.objective.model
+  got, want = (trees.flatten(v.params) for v in (vlm, own))
+  assert got.keys() == want.keys()
+  for name, value in want.items():
+    np.testing.assert_array_equal(got[name], value)
+  (tmp_path / 'run/config.gin').unlink()
+  with pytest.raises(FileNotFoundError, match='weights without a run: '):
+    restored.load_vlm(target)
+  (tmp_path / 'run/x.bin').write_bytes(b'\x80\x02}')
+  with pytest.raises(ValueError, match='is a pickle'):
+    restored.load_vlm(str(tmp_path / 'run/x.bin'))
+
+
 def test_logits_in_bfloat16(paligemma) -> None:
   """Weights and activations of 8 bits: within 5 % of the largest logit."""
   model, folder = paligemma

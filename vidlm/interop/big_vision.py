@@ -5,7 +5,6 @@ and `models/vit.fix_old_checkpoints` (behaviour matched). Names are ours but
 for the root; bfloat16 is stored as two opaque bytes.
 """
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -170,9 +169,19 @@ def write(path: epath.PathLike, ours: Mapping[str, Leaf]) -> None:
     ours = scan_layout.stack(ours, leaves_lib.join)
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.parent / f'.{path.name}.{os.getpid()}'
+  # One name for all: what a killed run left behind is overwritten.
+  partial = path.parent / f'.{path.name}.partial'
+  try:
+    _write_archive(partial, ours)
+  except BaseException:
+    partial.unlink(missing_ok=True)
+    raise
+  partial.replace(path)
+
+
+def _write_archive(path: epath.Path, ours: Mapping[str, Leaf]) -> None:
   with (
-    partial.open('wb') as file,
+    path.open('wb') as file,
     zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED, allowZip64=True) as archive,
   ):
     for name, leaf in sorted(ours.items()):
@@ -183,4 +192,3 @@ def write(path: epath.PathLike, ours: Mapping[str, Leaf]) -> None:
         value = value.view('V2')
       with archive.open(member, 'w', force_zip64=True) as stream:
         np.lib.format.write_array(stream, value, allow_pickle=False)
-  partial.replace(path)

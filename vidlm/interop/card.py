@@ -66,7 +66,7 @@ def text(facts: Facts) -> str:
   if facts.recipe:
     lines += ['| | |', '|---|---|']
     lines += [f'| {k} | `{v}` |' for k, v in facts.recipe.items()]
-    lines += ['', 'All of it: `config.gin`.']
+    lines += ['', "All of it: the run's `config.gin`."]
   else:
     lines.append(f'{_UNKNOWN.capitalize()}.')
   lines += ['', '## Scores', '']

@@ -90,8 +90,18 @@ def of_leaves(found: Mapping[str, Leaf]) -> Description:
     found: {our name: leaf}, layers numbered.
 
   Raises:
-    ValueError: If they are no model known here.
+    ValueError: If they are no model known here, or not all of one.
   """
+  try:
+    return _of_leaves(found)
+  except (KeyError, IndexError) as error:
+    raise ValueError(
+      f'not a whole model: no {error} among its {len(found)} parameters, or of '
+      'another shape'
+    ) from error
+
+
+def _of_leaves(found: Mapping[str, Leaf]) -> Description:
   if 'txt/Embed_0/embedding' in found and 'img/ln_pre/scale' in found:
     return Description(clip=_clip(found))
   prefixed = {

@@ -114,7 +114,7 @@ def read_tensors(folder: epath.Path) -> dict[str, Leaf]:
   if (folder / _WEIGHTS).exists():
     return safetensors_format.read(folder / _WEIGHTS)
   if not (folder / _INDEX).exists():
-    raise FileNotFoundError(f'{folder}: no {_WEIGHTS} and no {_INDEX}')
+    return _read_loose(folder)
   files = _json(folder / _INDEX).get('weight_map')
   if not isinstance(files, dict):
     raise ValueError(f'{folder / _INDEX}: has no weight_map')
@@ -133,6 +133,24 @@ def read_tensors(folder: epath.Path) -> dict[str, Leaf]:
       'it holds'
     )
   return {tensor: shards[file][tensor] for tensor, file in files.items()}
+
+
+def _read_loose(folder: epath.Path) -> dict[str, Leaf]:
+  """Shards without an index, as pickles that were converted one by one."""
+  files = sorted(p for p in folder.glob('*.safetensors') if p.name != EXTRA)
+  if not files:
+    raise FileNotFoundError(f'{folder}: no {_WEIGHTS} and no {_INDEX}')
+  found: dict[str, Leaf] = {}
+  for file in files:
+    shard = safetensors_format.read(file)
+    twice = sorted(found.keys() & shard.keys())
+    if twice:
+      raise ValueError(
+        f'{file}: holds {twice[0]}, as another file there does; keep the '
+        f'files of one model, or their {_INDEX}'
+      )
+    found |= shard
+  return found
 
 
 def read_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:

@@ -40,8 +40,10 @@ class Leaf:
     return value if dtype is None else value.astype(dtype, copy=False)
 
   def __getitem__(self, index: Any) -> 'Leaf':
-    """A part of the array; reading it reads the whole."""
-    return self.then(lambda x: x[index])
+    """A part of the array; reading it reads the whole, and keeps the part."""
+    part = self.then(lambda x: x[index])
+    # A view would hold the whole: all layers of a stack, once for each layer.
+    return Leaf(part.shape, part.dtype, lambda: np.array(part.load()))
 
   def then(self, function: Callable[[np.ndarray], np.ndarray]) -> 'Leaf':
     """The result of a function on the array, itself read late.
@@ -103,22 +105,33 @@ def checked(
 
 
 def join(members: Iterable[Leaf], axis: int | None = None) -> Leaf:
-  """Leaves joined along an axis, or stacked on a new leading one if None."""
+  """Leaves joined along an axis, or stacked on a new leading one if None.
+
+  Raises:
+    ValueError: If leaves to be stacked differ in shape.
+  """
   members = list(members)
-
-  def load() -> np.ndarray:
-    values = [member.load() for member in members]
-    if axis is None:
-      return np.stack(values)
-    return np.concatenate(values, axis)
-
   first = members[0]
-  if axis is None:
-    shape = (len(members), *first.shape)
-  else:
+  if axis is not None:
     total = sum(member.shape[axis] for member in members)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-  return Leaf(shape, first.dtype, load)
+    return Leaf(
+      shape,
+      first.dtype,
+      lambda: np.concatenate([member.load() for member in members], axis),
+    )
+  shapes = sorted({member.shape for member in members})
+  if len(shapes) > 1:
+    raise ValueError(f'layers differ in shape: {shapes}; the file is damaged')
+
+  def load() -> np.ndarray:
+    # np.stack would hold the parts and the whole.
+    value = np.empty((len(members), *first.shape), first.dtype)
+    for i, member in enumerate(members):
+      value[i] = member.load()
+    return value
+
+  return Leaf((len(members), *first.shape), first.dtype, load)
 
 
 def like_layers(

@@ -197,3 +197,27 @@ def has_run(path: str) -> bool:
   except FileNotFoundError:
     return False
   return found.parent == epath.Path(path) or is_ours(epath.Path(path))
+
+
+def parse_run(path: str) -> None:
+  """As `runs.parse_run`; says why weights alone are not enough.
+
+  Args:
+    path: A run, or a file or folder in one.
+
+  Raises:
+    FileNotFoundError: If nothing is there, or no config.gin.
+    ValueError: If what is there is damaged, or a pickle.
+  """
+  try:
+    runs.run_config(path)
+  except FileNotFoundError:
+    if not epath.Path(path).exists():
+      raise
+    open_weights(path)
+    raise FileNotFoundError(
+      f'{path}: weights without a run: nothing says which prompts and '
+      'vocabulary go with them; put the config.gin of a run beside them, or '
+      'start one from them (INITIAL_CHECKPOINT_PATH)'
+    ) from None
+  runs.parse_run(path)
