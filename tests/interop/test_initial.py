@@ -133,6 +133,18 @@ def test_vocabulary_is_checked(t5_folder):
     fitting.fit(opened, other)
 
 
+def test_a_table_far_larger_than_the_tokenizer_is_told(
+  siglip_folder, t5_folder, caplog, monkeypatch
+):
+  opened = weights.assemble({'img': str(siglip_folder), 'llm': str(t5_folder)})
+  shapes = step.parameter_shapes(make_task())
+  fitting.fit(opened, shapes, 60)
+  assert 'the tokenizer only' not in caplog.text
+  monkeypatch.setattr(fitting, '_USELESS_ROWS', 3)
+  fitting.fit(opened, shapes, 60)
+  assert 'has 64 rows, the tokenizer only 60 ids' in caplog.text
+
+
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
   """A run of the miniature's VLM, its weights drawn at random."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from vidlm.core import checkpoints, trees
@@ -21,6 +22,9 @@ _TOKENS = (
   'embedder/input_embedding',
   'Embed_0/embedding',
 )
+# Rows that no id needs: up to 128 in public tables, 1,216 in PaliGemma's. mT5's
+# has 218,000 more than T5's tokenizer.
+_USELESS_ROWS = 2048
 # Hugging Face's table of PaliGemma has so many rows behind big_vision's 257,152
 # ids, of which the first stands for an image.
 _SPARE_ROWS = 64
@@ -244,4 +248,13 @@ def _check_vocabulary(
       raise ValueError(
         f'{name}: {source} has {leaf.shape[0]} rows, the tokenizer {size} ids; '
         'set VOCABULARY_PATH to the one it was trained with'
+      )
+    if leaf.shape[0] - size > _USELESS_ROWS:
+      logging.warning(
+        '%s: %s has %d rows, the tokenizer only %d ids; is VOCABULARY_PATH the '
+        'one it was trained with?',
+        name,
+        source,
+        leaf.shape[0],
+        size,
       )
