@@ -309,8 +309,14 @@ def test_progress_line():
     shown.add(3)
   shown.warm_up()
   assert '4.00 clips/s, 12.00 captions/s; 0:00:00 left' in shown.line()
+  assert shown.summary() == (
+    'caption: 6 clips, 1 failed, 15 captions in 0:00:02; 4.00 clips/s, '
+    '12.00 captions/s'
+  )
   unknown = progress.Progress(4, None, clock=lambda: now[0])
   unknown.add(1)
+  unknown.warm_up()  # all of it was the first batch: no rate to tell
+  assert unknown.summary().endswith('1 captions in 0:00:00')
   assert unknown.line().endswith('unknown time left')
   now[0] += 60
   unknown.finish_shard()

@@ -1,5 +1,7 @@
 """How a command ends."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -31,6 +33,19 @@ def test_a_reader_that_has_seen_enough_is_no_error():
   process.stdout.close()
   assert process.stderr.read() == ''
   assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_is_one_line_and_a_broken_one_is_not(number, capsys):
+  def run(args):
+    raise OSError(number, os.strerror(number), '/runs/a')
+
+  full = commands.Command('full', 'fails', lambda parser: None, run, False)
+  expected = SystemExit if number == errno.ENOSPC else OSError
+  with pytest.raises(expected):
+    commands.run('toy', 'a toy', [full], ['full'])
+  line = "error: [Errno 28] No space left on device: '/runs/a'\n"
+  assert (line in capsys.readouterr().err) == (number == errno.ENOSPC)
 
 
 @pytest.mark.parametrize(

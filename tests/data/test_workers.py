@@ -211,6 +211,8 @@ def test_folder_is_listed(videos, tmp_path) -> None:
   ]
   with pytest.raises(FileNotFoundError, match='no such folder'):
     clip_lists.list_videos(str(tmp_path / 'none'))
+  with pytest.raises(FileNotFoundError, match='give its folder'):
+    clip_lists.list_videos(str(outside))
   (tmp_path / 'empty').mkdir()
   with pytest.raises(ValueError, match='no video'):
     clip_lists.list_videos(str(tmp_path / 'empty'))

@@ -38,7 +38,7 @@ class Progress:
     self._terminal = stream.isatty()
     self._interval = 0.2 if self._terminal else interval
     self._clock = clock
-    self._last = clock()
+    self._last = self._began = clock()
     # Time, clips, captions and shards that rates are counted from.
     self._base = (self._last, 0, 0, 0)
     self._warm = False
@@ -57,7 +57,7 @@ class Progress:
     self.failed += failed
     if self._clock() - self._last >= self._interval:
       self._last = self._clock()
-      self._show()
+      self._show(self.line())
 
   def finish_shard(self) -> None:
     """Counts a shard."""
@@ -66,12 +66,24 @@ class Progress:
   def close(self) -> None:
     """Says how it came out."""
     if self.clips:
-      self._show()
+      self._show(self.summary())
     if self._terminal and self.clips:
       self._stream.write('\n')
 
-  def _show(self) -> None:
-    line = self.line()
+  def summary(self) -> str:
+    """The last line: how many, in how long, and the rates if there are any."""
+    took = _duration(self._clock() - self._began)
+    line = (
+      f'caption: {self.clips} clips, {self.failed} failed, '
+      f'{self.captions} captions in {took}'
+    )
+    seconds, clips, captions, _ = self._since_base()
+    if clips:
+      line += f'; {clips / seconds:.2f} clips/s, {captions / seconds:.2f}'
+      line += ' captions/s'
+    return line
+
+  def _show(self, line: str) -> None:
     if self._terminal:
       self._stream.write(f'\r\033[K{line}')
       self._stream.flush()
@@ -106,5 +118,9 @@ class Progress:
       done, left = shards, self._shards - self.shards
     if not done:
       return 'unknown time'
-    seconds = round(seconds / done * max(left, 0))
-    return f'{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}'
+    return _duration(seconds / done * max(left, 0))
+
+
+def _duration(seconds: float) -> str:
+  whole = round(seconds)
+  return f'{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}'

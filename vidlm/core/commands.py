@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import os
 import select
 import signal
@@ -28,6 +29,8 @@ _MISTAKES = (
   PermissionError,
   ImportError,
 )
+# Of the machine: nobody needs a traceback to see that a disk is full.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +110,9 @@ def run(
     if not _reader_left():
       raise
     return 128 + signal.SIGPIPE
-  except _MISTAKES as error:
-    if os.environ.get('VIDLM_TRACEBACK'):
+  except (*_MISTAKES, OSError) as error:
+    told = isinstance(error, _MISTAKES) or error.errno in _NO_ROOM
+    if not told or os.environ.get('VIDLM_TRACEBACK'):
       raise
     raise launch.fail(error) from None
 

@@ -62,7 +62,8 @@ def list_videos(videos: str) -> list[str]:
   """
   root = pathlib.Path(videos)
   if not root.is_dir():
-    raise FileNotFoundError(f'{videos}: no such folder of videos')
+    hint = '; it is a file: give its folder' if root.is_file() else ''
+    raise FileNotFoundError(f'{videos}: no such folder of videos{hint}')
   names = []
   for folder, subfolders, files in os.walk(root):
     subfolders[:] = sorted(n for n in subfolders if not n.startswith('.'))
