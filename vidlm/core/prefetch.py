@@ -5,6 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+# Seconds. A source that hangs must not keep a preempted run from ending.
+_PATIENCE = 10.0
+
 
 def prefetch(
   batches: Iterator[Any], place: Callable[[Any], Any], size: int = 2
@@ -13,6 +16,7 @@ def prefetch(
 
   Args:
     batches: Any iterator; closed with the returned one if it is a generator.
+      Closing waits for the batch that is being made.
     place: Puts a batch on the devices.
     size: Batches that wait at most.
 
@@ -44,7 +48,8 @@ def prefetch(
       if over.is_set() and hasattr(batches, 'close'):
         batches.close()
 
-  threading.Thread(target=work, daemon=True).start()
+  thread = threading.Thread(target=work, daemon=True)
+  thread.start()
   try:
     while True:
       batch, error = ready.get()
@@ -55,3 +60,6 @@ def prefetch(
       yield batch
   finally:
     over.set()
+    # Python ends a thread that is inside JAX at exit by an exception that C++
+    # can't pass on: the process aborts, whatever status it was to end with.
+    thread.join(_PATIENCE)
