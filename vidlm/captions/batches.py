@@ -1,10 +1,7 @@
-"""Clips in batches of one shape, made ahead of the device."""
+"""Clips in batches of one shape."""
 
 import dataclasses
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -63,40 +60,3 @@ def _batch(
     dataclasses.replace(clip, frames=None, frame_mask=None) for clip in clips
   ]
   return Batch(shard, light, last, arrays)
-
-
-def ahead(make: Callable[[], Iterator[Any]], depth: int = 2) -> Iterator[Any]:
-  """Runs an iterator in a thread, a few items ahead."""
-  items: queue.Queue = queue.Queue(depth)
-  stop = threading.Event()
-
-  def put(item: tuple[str, Any]) -> None:
-    while not stop.is_set():
-      try:
-        return items.put(item, timeout=0.1)
-      except queue.Full:
-        continue
-
-  def work() -> None:
-    try:
-      for item in make():
-        put(('item', item))
-        if stop.is_set():
-          return
-      put(('end', None))
-    except BaseException as error:
-      put(('error', error))
-
-  thread = threading.Thread(target=work, name='decode', daemon=True)
-  thread.start()
-  try:
-    while True:
-      kind, value = items.get()
-      if kind == 'error':
-        raise value
-      if kind == 'end':
-        return
-      yield value
-  finally:
-    stop.set()
-    thread.join()

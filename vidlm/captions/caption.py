@@ -21,6 +21,7 @@ from absl import logging
 from vidlm.captions import batches as batches_lib
 from vidlm.captions import caption_set, folder, inputs, progress
 from vidlm.captions import captioner as captioner_lib
+from vidlm.core import prefetch
 from vidlm.data import captions as captions_lib
 
 CaptionRow = captions_lib.CaptionRow
@@ -207,8 +208,8 @@ def _write(
   rows = [source.rows(shard) for shard in pending]
   counts = None if None in rows else sum(filter(None, rows))
   shown = progress.Progress(len(pending), counts, interval=log_seconds)
-  batches = batches_lib.ahead(
-    lambda: batches_lib.make(source, pending, captioner.batch_size)
+  batches = prefetch.prefetch(
+    batches_lib.make(source, pending, captioner.batch_size)
   )
   done: list[CaptionRow] = []
 

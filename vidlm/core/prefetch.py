@@ -10,14 +10,16 @@ _PATIENCE = 10.0
 
 
 def prefetch(
-  batches: Iterator[Any], place: Callable[[Any], Any], size: int = 2
+  batches: Iterator[Any],
+  place: Callable[[Any], Any] = lambda batch: batch,
+  size: int = 2,
 ) -> Iterator[Any]:
   """Makes and places batches in a thread, `size` ahead.
 
   Args:
     batches: Any iterator; closed with the returned one if it is a generator.
       Closing waits for the batch that is being made.
-    place: Puts a batch on the devices.
+    place: Puts a batch on the devices; by default it stays as it is.
     size: Batches that wait at most.
 
   Yields:
