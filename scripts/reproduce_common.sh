@@ -16,6 +16,9 @@ options() {
   --llm_model=NAME the name it knows the language model by
   --launch=PREFIX  put before training and captioning, such as
                    'scripts/launch_slurm.sh --nodes=2 --gpus_per_node=8 --'
+  --miniature      the same at the demo's size on drawn videos, three seeds, all
+                   tables at once: some half an hour a seed on 2 cores, resumable;
+                   of the flags above it takes --runs alone (runs/tables)
   --table_only     only the table of the scores that are there
   --dry_run        print the commands, and stop
 OPTIONS
@@ -28,8 +31,8 @@ fail() {
 
 # Some scripts have no use for some of them.
 # shellcheck disable=SC2034
-data='data' runs='runs/paper' image='' clip='' llm_url='' llm_model=''
-launch=() dry_run='' table_only=''
+data='data' runs='' image='' clip='' llm_url='' llm_model=''
+launch=() dry_run='' table_only='' miniature=''
 
 # Reads the flags; the script's own usage is in the variable `usage`.
 parse_flags() {
@@ -44,6 +47,7 @@ parse_flags() {
       --llm_url=*) llm_url=${flag#*=} ;;
       --llm_model=*) llm_model=${flag#*=} ;;
       --launch=*) read -r -a launch <<<"${flag#*=}" ;;
+      --miniature) miniature=1 ;;
       --table_only) table_only=1 ;;
       --dry_run) dry_run=1 ;;
       --help | -h)
@@ -55,7 +59,28 @@ parse_flags() {
       *) fail "unknown option $flag" ;;
     esac
   done
+  if [[ -n $miniature ]]; then
+    reproduce_miniature
+    exit
+  fi
+  runs=${runs:-runs/paper}
   image=${image:-$runs/image}
+}
+
+# The script's table of the miniature; figure 5's curves are in the demo.
+reproduce_miniature() {
+  local name
+  name=$(basename "$0" .sh)
+  name=${name#reproduce_}
+  if [[ $name == figure_5 ]]; then
+    step python "$here/scripts/demo.py" "--output=${runs:-runs/demo}"
+    return
+  fi
+  runs=${runs:-runs/tables}
+  step python "$here/scripts/miniature_tables.py" "--output=$runs" \
+    --seeds=0,1,2
+  table_only='' step cat "$runs/report/$name.md"
+  echo "$runs/report/$name.json and $name.html hold the same"
 }
 
 # Prints a command, and runs it unless only asked to print.

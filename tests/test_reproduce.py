@@ -57,6 +57,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_miniature_makes_the_tables_of_the_miniature(name: str):
+  done = run(name, '--miniature', '--dry_run', '--runs=my runs')
+  assert done.returncode == 0, done.stderr
+  made = shlex.split(done.stdout.splitlines()[0])
+  script = 'demo.py' if name == 'figure_5' else 'miniature_tables.py'
+  assert made[:3] == ['python', str(SCRIPTS / script), '--output=my runs']
+  shown = f'cat my\\ runs/report/{name}.md'
+  assert (shown in done.stdout) == (name != 'figure_5')
+
+
+def test_miniature_shows_its_table(tmp_path: pathlib.Path):
+  (tmp_path / 'report').mkdir()
+  (tmp_path / 'report/table_3.md').write_text('# the table\n')
+  done = run('table_3', '--miniature', '--table_only', f'--runs={tmp_path}')
+  assert done.returncode == 0, done.stderr
+  assert '# the table' in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_dry_run_prints_commands_that_parse(name: str):
   found = commands(name)
   *steps, last = found
