@@ -148,6 +148,20 @@ def test_measurements_are_the_results():
   assert told in row('instruction data')[-1]
 
 
+def test_miniature_tables_are_the_results():
+  table = json.loads((RESULTS / 'miniature_tables/table_4.json').read_text())
+  cells = {line['row']: line['cells'][0] for line in table['rows']}
+  shown = {k: f'{c["mean"]:.1f} ± {c["sd"]:.1f}' for k, c in cells.items()}
+  assert row('alt-text')[-1] == shown['alt_text']
+  assert row('image VLM, frame')[-1] == (
+    f'{shown["frames"]} / {shown["frames_llm"]}'
+  )
+  assert row('visual adaptation, one')[-1] == (
+    f'{shown["visual"]} / {shown["visual_multi"]}'
+  )
+  assert row('visual and language')[-1] == shown['adapted_multi']
+
+
 def test_memory_is_the_result():
   memory = result('prepare_memory')
   mib = lambda values: {f'{x / 2**20:.0f} MiB' for x in values}
