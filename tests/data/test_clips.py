@@ -7,6 +7,7 @@ import pathlib
 import resource
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -118,6 +119,38 @@ def test_frames_keep_their_bytes(tmp_path) -> None:
     reader.read([2])[0], decoders={'frames': tfds.decode.SkipDecoding()}
   )
   assert tuple(example['frames'].numpy()) == rows[2].frames
+
+
+def test_an_index_is_never_held_as_a_whole(tmp_path, monkeypatch) -> None:
+  class Row(dict):
+    __hash__ = object.__hash__  # a weak set wants one
+
+  class Index:
+    """Rows made as they are asked for; counts those that live at once."""
+
+    def __init__(self):
+      self.alive = weakref.WeakSet()
+      self.most = 0
+
+    def __iter__(self):
+      for row in make_rows(25):
+        made = Row(clip_schema.index_row(row))
+        self.alive.add(made)
+        self.most = max(self.most, len(self.alive))
+        yield made
+
+  monkeypatch.setattr(clip_writer, '_ROWS_A_GROUP', 4)
+  shard, index = tmp_path / '0.array_record', Index()
+  with clip_writer.ShardWriter(shard) as writer:
+    for row in make_rows(25):
+      writer.write(row)
+  folder = str(tmp_path / 'set')
+  os.mkdir(folder)
+  split = clip_writer.Split([str(shard)], [25], index)
+  clip_writer.publish(folder, 'toy', {'train': split})
+  reader = clips.open_clips(folder)
+  assert reader.clip_ids() == [row.clip_id for row in make_rows(25)]
+  assert index.most <= 9  # two groups and the row that is being made
 
 
 def test_writing_is_deterministic(tmp_path) -> None:
