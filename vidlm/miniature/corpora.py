@@ -13,11 +13,9 @@ Item i of a corpus depends on (seed, corpus, i) alone, so the number of worker
 processes changes nothing and no two splits share a random state.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,6 +30,7 @@ from vidlm.miniature import (
   language,
   paths,
   physics,
+  pool,
   questions,
   render,
   texts,
@@ -120,7 +119,7 @@ def make_corpora(
   jobs.append((output_dir, 'text_only', config, seed, 0, config.text_only))
   # The longest job first, lest it be the last one standing.
   jobs.reverse()
-  results = list(_run(jobs, workers))
+  results = list(pool.in_order(_make_chunk, jobs, workers))
   for corpus in (*CLIP_CORPORA, 'text_only'):
     rows = [
       row
@@ -189,18 +188,6 @@ def _read_json(path: str) -> Any:
       return json.load(file)
   except (FileNotFoundError, json.JSONDecodeError):
     return None
-
-
-def _run(
-  jobs: Sequence[tuple], workers: int
-) -> Iterator[list[tuple[dict, dict]]]:
-  if workers <= 1:
-    yield from (_make_chunk(*job) for job in jobs)
-    return
-  with concurrent.futures.ProcessPoolExecutor(
-    workers, multiprocessing.get_context('spawn')
-  ) as pool:
-    yield from pool.map(_make_chunk, *zip(*jobs, strict=True))
 
 
 def _write_rows(
@@ -282,13 +269,15 @@ def iter_text(
     yield language.text_example(rng, scene, config)
 
 
-def iter_stills(config: MiniatureConfig, seed: int) -> Iterator[Still]:
-  """The image-text corpus, drawn on the fly.
+def iter_stills(
+  config: MiniatureConfig, seed: int, start: int = 0, stop: int | None = None
+) -> Iterator[Still]:
+  """The image-text corpus from `start` to `stop`, drawn on the fly.
 
   Bodies lie anywhere and have any size that a clip shows; some pictures are
   empty, as frames before something appears are.
   """
-  for index in range(config.image_text):
+  for index in range(start, config.image_text if stop is None else stop):
     rng = items.random_state(seed, 'image_text', index)
     scene = items.sample_still(rng, config.two_bodies)
     caption = texts.still_caption(

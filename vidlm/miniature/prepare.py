@@ -15,13 +15,21 @@ from collections.abc import Iterator
 import numpy as np
 from absl import logging
 
-from vidlm.data import annotations, clip_lists, clip_schema, clip_writer
+from vidlm.data import (
+  annotations,
+  clip_lists,
+  clip_schema,
+  clip_writer,
+  clips,
+)
 from vidlm.data import prepare as prepare_lib
 from vidlm.data.vocabulary import train_sentencepiece
 from vidlm.miniature import corpora as corpora_lib
+from vidlm.miniature import pool
 from vidlm.miniature.config import MiniatureConfig
 from vidlm.miniature.vocabulary import class_templates
 
+_STILLS = 600  # that a worker draws at a time
 _COLUMNS = {
   'caption': 'captions',
   'question': 'questions',
@@ -79,7 +87,7 @@ def prepare_miniature(
   stills = os.path.join(output, 'image_text')
   if 'train' not in clip_schema.splits(stills):
     count = clip_writer.write_clips(
-      _still_rows(config, seed),
+      _still_rows(config, seed, workers),
       stills,
       'image_text',
       description=f'Miniature, seed {seed}: stills.',
@@ -94,7 +102,7 @@ def prepare_miniature(
   if not os.path.exists(vocabulary):
     # Unigram cuts "Generate the alt-text:" into 14 pieces, BPE into 6.
     train_sentencepiece(
-      _training_text(made, config, seed), vocabulary, model_type='bpe'
+      _training_text(made, stills), vocabulary, model_type='bpe'
     )
 
 
@@ -110,24 +118,39 @@ def _in_split(entry: clip_lists.Entry, split: str) -> clip_lists.Entry:
 
 
 def _still_rows(
-  config: MiniatureConfig, seed: int
+  config: MiniatureConfig, seed: int, workers: int
 ) -> Iterator[clip_schema.ClipRow]:
+  jobs = [
+    (config, seed, start, min(start + _STILLS, config.image_text))
+    for start in range(0, config.image_text, _STILLS)
+  ]
+  for rows in pool.in_order(_draw_stills, jobs, workers):
+    yield from rows
+
+
+def _draw_stills(
+  config: MiniatureConfig, seed: int, start: int, stop: int
+) -> list[clip_schema.ClipRow]:
   import PIL.Image
 
-  for still in corpora_lib.iter_stills(config, seed):
+  rows = []
+  for still in corpora_lib.iter_stills(config, seed, start, stop):
     buffer = io.BytesIO()
     PIL.Image.fromarray(np.asarray(still.image)).save(
       buffer, 'JPEG', quality=95, subsampling=0
     )
-    yield clip_schema.ClipRow(
-      still.clip_id,
-      'drawn',
-      0.0,
-      0.0,
-      (buffer.getvalue(),),
-      (0.0,),
-      (still.caption,),
+    rows.append(
+      clip_schema.ClipRow(
+        still.clip_id,
+        'drawn',
+        0.0,
+        0.0,
+        (buffer.getvalue(),),
+        (0.0,),
+        (still.caption,),
+      )
     )
+  return rows
 
 
 def _share_text(path: str, output: str) -> None:
@@ -143,17 +166,15 @@ def _write_text(path: str, text: str) -> None:
   os.replace(f'{path}.partial', path)
 
 
-def _training_text(
-  made: corpora_lib.Corpora, config: MiniatureConfig, seed: int
-) -> Iterator[str]:
+def _training_text(made: corpora_lib.Corpora, stills: str) -> Iterator[str]:
   """All text a model may train on; tests give none."""
   with open(made.text_only, encoding='utf-8') as file:
     for line in file:
       item = json.loads(line)
       yield item['inputs']
       yield item['targets']
-  for still in corpora_lib.iter_stills(config, seed):
-    yield still.caption
+  for captions in clips.open_clips(stills, 'train').texts():
+    yield from captions
   for corpus in ('short_captions', 'narratives', 'web_clips'):
     with open(made.annotations[corpus], encoding='utf-8') as file:
       for line in file:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from vidlm.core import partitioning
-from vidlm.nn import flash
+from vidlm.nn import dense, flash
 
 Implementation = str  # 'xla', 'cudnn' or 'tpu'.
 
@@ -244,6 +244,7 @@ class MultiHeadDotProductAttention(nn.Module):
         bias_init=partitioning.with_logical_axes(
           nn.initializers.zeros, ('heads', 'kv')
         ),
+        dot_general=dense.dot_general,
         name=name,
       )
 
@@ -265,5 +266,6 @@ class MultiHeadDotProductAttention(nn.Module):
       bias_init=partitioning.with_logical_axes(
         nn.initializers.zeros, ('embed',)
       ),
+      dot_general=dense.dot_general,
       name='out',
     )(x)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import layers
+from vidlm.nn import dense, layers
 from vidlm.nn.t5_config import T5Config
 
 # One decoded token's keys and values, or a whole cache: {'key': ..., 'value':}.
@@ -35,6 +35,7 @@ def _dense(
     use_bias=False,
     dtype=jnp.dtype(config.dtype),
     kernel_init=partitioning.with_logical_axes(init, axes),
+    dot_general=dense.dot_general,
     name=name,
   )
 

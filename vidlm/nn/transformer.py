@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
-from vidlm.nn import layers
+from vidlm.nn import dense, layers
 
 
 class MlpBlock(nn.Module):
@@ -25,7 +25,7 @@ class MlpBlock(nn.Module):
   def __call__(self, x: Float[Array, 'B N C']) -> Float[Array, 'B N C']:
     """Applies the layers to each token of `x` [B, N, C]."""
 
-    def dense(features: int, axes: tuple[str, str], name: str) -> nn.Dense:
+    def layer(features: int, axes: tuple[str, str], name: str) -> nn.Dense:
       return nn.Dense(
         features,
         dtype=jnp.dtype(self.dtype),
@@ -35,13 +35,14 @@ class MlpBlock(nn.Module):
         bias_init=partitioning.with_logical_axes(
           nn.initializers.normal(1e-6), axes[1:]
         ),
+        dot_general=dense.dot_general,
         name=name,
       )
 
     width = x.shape[-1]
-    x = dense(self.mlp_dim, ('embed', 'mlp'), 'Dense_0')(x)
+    x = layer(self.mlp_dim, ('embed', 'mlp'), 'Dense_0')(x)
     x = layers.activation(self.activation)(x)
-    return dense(width, ('mlp', 'embed'), 'Dense_1')(x)
+    return layer(width, ('mlp', 'embed'), 'Dense_1')(x)
 
 
 class EncoderBlock(nn.Module):
