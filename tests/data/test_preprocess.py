@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidlm.data import preprocess
+from vidlm.data import clip_schema, preprocess
 
 
 def smooth(number, height, width):
@@ -92,3 +92,20 @@ def test_equals_the_pipeline_of_training(shape):
   assert mask.all()
   difference = np.abs(ours.astype(int) - theirs)
   assert difference.max() <= (0 if shape == (24, 24) else 2)
+
+
+@pytest.mark.parametrize('number', [1, 5])
+def test_frames_are_those_that_tfds_reads(number):
+  tf = pytest.importorskip('tensorflow')
+  tfds = pytest.importorskip('tensorflow_datasets')
+  preprocessors = pytest.importorskip('vidlm.data.preprocessors')
+  encoded = jpegs(smooth(number, 8, 8))
+  row = clip_schema.ClipRow(
+    'a', 'a.mp4', 0.0, 1.0, tuple(encoded), (0.5,) * number, ('a cat',)
+  )
+  record = tf.constant(clip_schema.serializer()(row))
+  theirs = clip_schema.features().deserialize_example(
+    record, decoders={'frames': tfds.decode.SkipDecoding()}
+  )['frames']
+  ours = preprocessors._stored_frames(record)
+  assert ours.numpy().tolist() == theirs.numpy().tolist() == encoded
