@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from vidlm.miniature import corpora, grammar, items
+from vidlm.miniature import corpora, grammar, items, pool, prepare
 from vidlm.miniature.config import MiniatureConfig
 
 SMALL = MiniatureConfig(
@@ -126,6 +126,18 @@ def test_classes_are_balanced():
   )
   assert len(labels) == 15
   assert set(labels.values()) == {4}
+
+
+def test_stills_are_the_same_whoever_draws_them():
+  config = MiniatureConfig(image_text=20)
+  jobs = [(config, 0, 0, 7), (config, 0, 7, 20)]
+  alone, together = (
+    list(pool.in_order(prepare._draw_stills, jobs, workers))
+    for workers in (1, 2)
+  )
+  assert alone == together
+  drawn = [row.clip_id for rows in alone for row in rows]
+  assert drawn == [still.clip_id for still in corpora.iter_stills(config, 0)]
 
 
 def test_stills_say_nothing_of_motion():
