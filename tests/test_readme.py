@@ -138,11 +138,14 @@ def test_measurements_are_the_results():
     times = [ratio[other] for ratio in faster]
     ranges.append(f'{min(times):.1f}x to {max(times):.1f}x')
   assert ' / '.join(ranges) in row('decoding')[-1]
-  cases = result('against_transformers_cpu')['results']
-  speed = ' / '.join(f'{case["speed_ratio"]:.1f}x' for case in cases)
-  memory = ' / '.join(f'{case["memory_ratio"]:.1f}x' for case in cases)
-  against = row('against `transformers`')[-1]
-  assert f'{speed} the speed, {memory} the memory' in against
+  for cpu, start in (
+    ('cpu', 'against `transformers`'),
+    ('xeon', 'the same on 2 cores of an Intel Xeon'),
+  ):
+    cases = result(f'against_transformers_{cpu}')['results']
+    speed = ' / '.join(f'{case["speed_ratio"]:.1f}x' for case in cases)
+    memory = ' / '.join(f'{case["memory_ratio"]:.1f}x' for case in cases)
+    assert f'{speed} the speed, {memory} the memory' in row(start)[-1]
   kinds = result('instruct_smollm2')['summary']['kinds']
   told = ', '.join(f'{v["accepted"]} {k}' for k, v in kinds.items())
   assert told in row('instruction data')[-1]
