@@ -20,7 +20,8 @@ def dot_general(
   transposes the gradient, which is wide in the first half of an MLP, and
   recomputes the activation's derivative in that strided loop. x^T gradient is
   the same sum; x is narrow there, and transposed once for all its products.
-  Here the narrower of the two is transposed.
+  Here the narrower of the two is transposed. For reverse mode only: JAX has no
+  `jvp` of a function with its own `vjp`.
 
   Args:
     x: [..., *in], contracted over its last axes.
