@@ -1,5 +1,6 @@
 """Batches from a real clip set: resumable, the same on any number of hosts."""
 
+import dataclasses
 import io
 import json
 
@@ -164,6 +165,57 @@ def test_tasks_are_listed_by_seqio(folder):
   lengths = {'inputs': 24, 'targets': 24}
   examples = list(task.get_dataset(lengths, 'train', shuffle=False))
   assert len(examples) == 11 and examples[0]['targets'][-1] == 1
+
+
+def test_batches_are_what_seqio_makes_of_examples(folder):
+  import seqio
+
+  lengths = {'inputs': 7, 'targets': 6}  # some texts are cut
+  task = config(folder, 'whole').mixture_or_task.tasks[1][0]
+  whole = config(folder, 'whole', task=task, batch_size=5)
+  whole = dataclasses.replace(whole, task_feature_lengths=lengths)
+  ((_, batch), (_, rest)) = feed.evaluation_batches(whole)
+  examples = list(
+    seqio.get_mixture_or_task(task.name).get_dataset(
+      lengths, 'train', shuffle=False
+    )
+  )
+  assert len(examples) == 10
+  table = task.examples()
+  for i, example in enumerate(examples):
+    part, row = (batch, i) if i < 5 else (rest, i - 5)
+    np.testing.assert_array_equal(part['frames'][row], example['frames'])
+    for name, texts in (('inputs', table.prompts), ('targets', table.texts)):
+      text = texts[i] if name == 'inputs' else texts[i][0]
+      ids = [*task.vocabulary.encode(text)[: lengths[name] - 1], 1]
+      assert example[name].numpy().tolist() == ids
+      column = {'inputs': 'encoder_input_tokens'}.get(name)
+      padded = part[column or 'decoder_target_tokens'][row].tolist()
+      assert padded == ids + [0] * (lengths[name] - len(ids))
+
+
+def test_tasks_of_other_code_are_refused(folder):
+  import seqio
+
+  known = config(folder, 'ours')
+  feed.make_feed(known, 1)
+  task = seqio.get_mixture_or_task('ours_text')
+  seqio.TaskRegistry.remove('theirs')
+  seqio.TaskRegistry.add(
+    'theirs',
+    source=task.source,
+    preprocessors=[],
+    output_features=task.output_features,
+  )
+  with pytest.raises(ValueError, match='task theirs: not made by'):
+    feed.make_feed(config(folder, 'theirs', task='theirs'), 1)(0)
+  tasks.register(known.mixture_or_task.tasks[2][0], tasks.FrameOptions(2, 16))
+  seqio.MixtureRegistry.remove('odd_frames')
+  seqio.MixtureRegistry.add(
+    'odd_frames', [('ours_text', 1.0), ('ours_captions', 1.0)]
+  )
+  with pytest.raises(ValueError, match='differ in frames or prompts'):
+    feed.make_feed(config(folder, 'odd_frames', task='odd_frames'), 1)(0)
 
 
 def test_mistakes_are_named(folder):

@@ -51,3 +51,18 @@ def test_processes_share_out_one_global_batch(processes):
 def test_impossible_rates_are_refused(rates):
   with pytest.raises(ValueError, match='rate'):
     order.block_counts(rates)
+
+
+def test_draws_are_even_and_of_the_seed_alone():
+  numbers = np.arange(60_000)
+  seeds = np.stack([np.full_like(numbers, 5), numbers], 1).astype(np.int32)
+  sizes = np.full_like(numbers, 3)
+  drawn = order.draws(seeds, sizes)
+  assert drawn.dtype == np.int64
+  # Three standard deviations of a fair draw.
+  assert np.abs(np.bincount(drawn, minlength=3) - 20_000).max() < 350
+  np.testing.assert_array_equal(order.draws(seeds[::-1], sizes), drawn[::-1])
+  other = seeds + np.array([1, 0], np.int32)
+  same = (order.draws(other, sizes) == drawn).mean()
+  assert abs(same - 1 / 3) < 0.01
+  assert order.draws(seeds[:2], np.array([1, 1])).tolist() == [0, 0]

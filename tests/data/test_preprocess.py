@@ -1,4 +1,4 @@
-"""Evaluation frames: chosen, resized and cropped as in training's tf.data."""
+"""Frames: chosen, resized, cropped and jittered as TensorFlow would."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidlm.data import clip_schema, preprocess
+from vidlm.data import clip_schema, preprocess, records
 
 
 def smooth(number, height, width):
@@ -69,17 +69,31 @@ def test_jpeg_is_the_same_as_arrays():
     np.testing.assert_array_equal(got, wanted)
 
 
-def test_not_a_jpeg():
-  with pytest.raises(ValueError, match='no JPEG'):
-    preprocess.eval_frames_from_jpeg([b'nonsense'], 2, 8)
+def test_what_is_no_whole_jpeg_is_refused():
+  (whole,) = jpegs(smooth(1, 40, 60))
+  png = io.BytesIO()
+  Image.new('RGB', (8, 8)).save(png, 'PNG')
+  half = len(whole) // 2
+  broken = whole[:half] + bytes(50) + whole[half + 50 :]
+  for encoded in (b'', b'nonsense', png.getvalue(), whole[:half], broken):
+    with pytest.raises(ValueError, match='no whole JPEG'):
+      preprocess.eval_frames_from_jpeg([encoded], 2, 8)
+
+
+def test_grey_frames_are_shown_in_three_colours():
+  grey = Image.fromarray(smooth(1, 16, 16)[0, :, :, 0])
+  buffer = io.BytesIO()
+  grey.save(buffer, 'JPEG')
+  frames, _ = preprocess.eval_frames_from_jpeg([buffer.getvalue()], 1, 16)
+  wanted = np.asarray(Image.open(buffer).convert('RGB'))
+  np.testing.assert_array_equal(frames[0], wanted)
 
 
 @pytest.mark.parametrize(
   'shape', [(24, 24), (24, 41), (40, 24), (64, 96), (30, 24), (20, 31)]
 )
-def test_equals_the_pipeline_of_training(shape):
+def test_decodes_and_resizes_as_tensorflow_does(shape):
   tf = pytest.importorskip('tensorflow')
-  preprocessors = pytest.importorskip('vidlm.data.preprocessors')
   encoded = jpegs(smooth(5, *shape))
   ours, mask = preprocess.eval_frames_from_jpeg(encoded, 4, 24)
   frames = tf.stack(
@@ -88,24 +102,66 @@ def test_equals_the_pipeline_of_training(shape):
       for i in (0, 1, 3, 4)
     ]
   )
-  theirs = preprocessors._resize_and_crop(frames, 24).numpy()
+  new = [round(side * 24 / min(shape)) for side in shape]
+  if list(shape) != new:
+    frames = tf.image.resize(frames, new, antialias=True)
+  top, left = ((side - 24) // 2 for side in new)
+  theirs = np.rint(frames)[:, top : top + 24, left : left + 24]
   assert mask.all()
   difference = np.abs(ours.astype(int) - theirs)
   assert difference.max() <= (0 if shape == (24, 24) else 2)
+
+
+@pytest.mark.parametrize('shape', [(48, 70), (26, 21)])
+def test_jitter_is_a_resize_and_a_crop(shape):
+  tf = pytest.importorskip('tensorflow')
+  frame = smooth(1, *shape)[0]
+  factors, place = (0.95, 1.3), (0.4, 0.9)
+  ours = preprocess.jitter_and_crop(frame, 24, factors, place)
+  base = round(24 * 256 / 224)
+  new = [
+    round(side * base / min(shape) * factor)
+    for side, factor in zip(shape, factors, strict=True)
+  ]
+  whole = np.rint(tf.image.resize(frame, new, antialias=True))
+  top, left = (
+    int(p * (side - 24 + 1)) for p, side in zip(place, new, strict=True)
+  )
+  theirs = whole[top : top + 24, left : left + 24]
+  assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+def test_jitter_never_leaves_the_frame():
+  frame = smooth(1, 16, 16)[0]
+  for factor in preprocess.JITTER:
+    for place in (0.0, 0.999999):
+      out = preprocess.jitter_and_crop(frame, 24, [factor] * 2, [place] * 2)
+      assert out.shape == (24, 24, 3) and out.min() > 0
+
+
+def test_frames_of_a_clip_are_augmented_alike():
+  encoded = jpegs(np.repeat(smooth(1, 30, 40), 4, axis=0))
+  rng = np.random.default_rng(0)
+  clips = [
+    preprocess.augmented_frames_from_jpeg(encoded, 3, 16, rng)[0]
+    for _ in range(2)
+  ]
+  for clip in clips:
+    assert (clip == clip[0]).all()
+  assert (clips[0] != clips[1]).any()
 
 
 @pytest.mark.parametrize('number', [1, 5])
 def test_frames_are_those_that_tfds_reads(number):
   tf = pytest.importorskip('tensorflow')
   tfds = pytest.importorskip('tensorflow_datasets')
-  preprocessors = pytest.importorskip('vidlm.data.preprocessors')
   encoded = jpegs(smooth(number, 8, 8))
   row = clip_schema.ClipRow(
     'a', 'a.mp4', 0.0, 1.0, tuple(encoded), (0.5,) * number, ('a cat',)
   )
-  record = tf.constant(clip_schema.serializer()(row))
+  record = clip_schema.serializer()(row)
   theirs = clip_schema.features().deserialize_example(
-    record, decoders={'frames': tfds.decode.SkipDecoding()}
+    tf.constant(record), decoders={'frames': tfds.decode.SkipDecoding()}
   )['frames']
-  ours = preprocessors._stored_frames(record)
-  assert ours.numpy().tolist() == theirs.numpy().tolist() == encoded
+  ours = records.encoded_frames(record)
+  assert ours == theirs.numpy().tolist() == encoded

@@ -17,6 +17,8 @@ def test_tf_data_equals_the_tokenizer():
   assert vocabulary == seqio_vocabulary.ClipBpe(clip.tokenizer)
   dataset = tf.data.Dataset.from_tensor_slices(TEXTS).map(vocabulary.encode_tf)
   expected = data.tokenize(clip, TEXTS, 77)
+  batch = vocabulary.encode_tf(tf.constant(TEXTS)).to_list()
+  assert batch == [ids.tolist() for ids in dataset.as_numpy_iterator()]
   for ids, row in zip(dataset.as_numpy_iterator(), expected, strict=True):
     # seqio trims and appends the end token afterwards.
     ours = np.append(ids[:76], vocabulary.eos_id)

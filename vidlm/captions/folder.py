@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from vidlm.captions import identity, inputs
+from vidlm.core import processes
 from vidlm.data import clip_lists, cuts, preprocess
 from vidlm.data import video as video_lib
 from vidlm.data import workers as workers_lib
@@ -90,7 +91,7 @@ class FolderSource:
   def digest(self, shard: int) -> str:
     """See `Source`: names and bytes of the shard's videos."""
     entries = self._shards[shard]
-    with concurrent.futures.ThreadPoolExecutor(inputs.cpus()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(processes.cpus()) as pool:
       digests = list(
         pool.map(identity.file_digest, [entry.path for entry in entries])
       )

@@ -8,7 +8,6 @@ without a word, and a shard's digest tells whether its clips have changed.
 import concurrent.futures
 import dataclasses
 import itertools
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from vidlm.captions import identity
+from vidlm.core import processes
 from vidlm.data import clip_schema, clips, preprocess, records
 
 
@@ -105,7 +105,7 @@ class ClipSetSource:
     index = self._reader.index().select(['clip_id', 'video', 'start', 'end'])
     self._index = index
     _check_ids(index['clip_id'].to_pylist(), data_dir)
-    threads = workers or cpus()
+    threads = workers or processes.cpus()
     self._look_ahead = 4 * threads
     self._pool = concurrent.futures.ThreadPoolExecutor(threads, 'jpeg')
 
@@ -175,8 +175,3 @@ def _check_ids(clip_ids: Sequence[str], where: str) -> None:
         'prepare the set again'
       )
     seen.add(clip_id)
-
-
-def cpus() -> int:
-  """CPUs this process may use."""
-  return len(os.sched_getaffinity(0))

@@ -1,8 +1,14 @@
 """The processes of one run: how they find each other, and wait."""
 
 import argparse
+import os
 
 from absl import logging
+
+
+def cpus() -> int:
+  """CPUs this process may use."""
+  return len(os.sched_getaffinity(0))
 
 
 def start(args: argparse.Namespace) -> None:

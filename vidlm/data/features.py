@@ -1,4 +1,4 @@
-"""Task features to model features (imports TensorFlow).
+"""Task features to model features, a batch at a time (imports TensorFlow).
 
 The names are those of `seqio.EncDecFeatureConverter`. Nothing is packed: an
 example holds some 2,000 visual tokens and a short text.
@@ -9,15 +9,13 @@ from typing import Any
 import tensorflow as tf
 
 
-def _pad(ids: tf.Tensor, length: int) -> tf.Tensor:
-  ids = tf.cast(ids, tf.int32)[:length]
-  ids = tf.pad(ids, [[0, length - tf.shape(ids)[0]]])
-  return tf.ensure_shape(ids, [length])
+def _pad(ids: tf.RaggedTensor, length: int) -> tf.Tensor:
+  return tf.cast(ids, tf.int32).to_tensor(shape=[None, length])
 
 
 def encoder_decoder(
-  example: dict[str, tf.Tensor], lengths: dict[str, int]
-) -> dict[str, Any]:
+  batch: dict[str, Any], lengths: dict[str, int]
+) -> dict[str, tf.Tensor]:
   """Features of the VLM.
 
   Example:
@@ -26,24 +24,24 @@ def encoder_decoder(
       decoder_input_tokens  [0, 5, 7, 1, 0]
       decoder_loss_weights  [1, 1, 1, 0, 0]
   """
-  targets = _pad(example['targets'], lengths['targets'])
+  targets = _pad(batch['targets'], lengths['targets'])
   return {
-    'frames': example['frames'],
-    'frame_mask': example['frame_mask'],
-    'encoder_input_tokens': _pad(example['inputs'], lengths['inputs']),
-    'decoder_input_tokens': tf.concat([[0], targets[:-1]], 0),
+    'frames': batch['frames'],
+    'frame_mask': batch['frame_mask'],
+    'encoder_input_tokens': _pad(batch['inputs'], lengths['inputs']),
+    'decoder_input_tokens': tf.pad(targets[:, :-1], [[0, 0], [1, 0]]),
     'decoder_target_tokens': targets,
     'decoder_loss_weights': tf.cast(targets > 0, tf.float32),
   }
 
 
 def dual_encoder(
-  example: dict[str, tf.Tensor], lengths: dict[str, int]
-) -> dict[str, Any]:
+  batch: dict[str, Any], lengths: dict[str, int]
+) -> dict[str, tf.Tensor]:
   """Features of two towers: frames and one caption's ids."""
   return {
-    'frames': example['frames'],
-    'text': _pad(example['targets'], lengths['targets']),
+    'frames': batch['frames'],
+    'text': _pad(batch['targets'], lengths['targets']),
   }
 
 

@@ -1,7 +1,5 @@
 """seqio vocabularies whose encoding is Python, usable inside tf.data."""
 
-from typing import Any
-
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -10,15 +8,23 @@ import tensorflow as tf
 class PythonVocabulary(seqio.Vocabulary):
   """Gives `_encode` and `_decode` of a subclass to TensorFlow graphs."""
 
-  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    def encode(text: Any) -> np.ndarray:
-      # TensorFlow hands over bytes in a graph and an array when eager.
-      raw = np.asarray(text, object).item()
-      return np.array(self._encode(raw.decode('utf-8', 'replace')), np.int32)
+  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
+    """Ids of a text, or ragged ones of a batch of texts."""
 
-    ids = tf.numpy_function(encode, [s], tf.int32)
+    def encode(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+      rows = [self._encode(t.decode('utf-8', 'replace')) for t in texts]
+      flat = [i for row in rows for i in row]
+      return np.array(flat, np.int32), np.array([*map(len, rows)], np.int64)
+
+    s = tf.convert_to_tensor(s)
+    ids, lengths = tf.numpy_function(
+      encode, [tf.reshape(s, [-1])], [tf.int32, tf.int64]
+    )
     ids.set_shape([None])
-    return ids
+    lengths.set_shape([None])
+    if s.shape.rank == 0:
+      return ids
+    return tf.RaggedTensor.from_row_lengths(ids, lengths)
 
   def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
     def decode(row: np.ndarray) -> bytes:

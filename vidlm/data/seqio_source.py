@@ -47,35 +47,18 @@ class IndexedSource(seqio.DataSource):
       ordinals, indices = ordinals[keep], indices[keep]
     seeds = example_seeds(ordinals, seed or 0)
     batches = tf.data.Dataset.from_tensor_slices((indices, seeds)).batch(64)
-    return batches.map(
-      lambda i, s: self.lookup_tf(i, s), deterministic=True
-    ).unbatch()
+    return batches.map(lambda i, s: self.lookup_tf(i, s)).unbatch()
 
   def lookup_tf(
     self, indices: tf.Tensor, seeds: tf.Tensor
   ) -> dict[str, tf.Tensor]:
     """Raw examples, a batch: texts is a ragged [b, texts of each]."""
-    records, prompts, texts, lengths = tf.numpy_function(
-      self._lookup, [indices], [tf.string, tf.string, tf.string, tf.int64]
-    )
-    for tensor in (records, prompts, texts, lengths):
-      tensor.set_shape([None])
-    seeds.set_shape([None, 2])
-    return {
-      'record': records,
-      'inputs': prompts,
-      'texts': tf.RaggedTensor.from_row_lengths(texts, lengths),
-      'seed': seeds,
-    }
-
-  def _lookup(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    records, prompts, texts = self.table.lookup(indices)
-    flat = [text.encode() for group in texts for text in group]
-    return (
-      _bytes(records),
-      _bytes([p.encode() for p in prompts]),
-      _bytes(flat),
-      np.array([len(group) for group in texts], np.int64),
+    return raw_batch(
+      tf.numpy_function(
+        lambda i, s: raw_arrays(*self.table.lookup(i), s),
+        [indices, seeds],
+        RAW_TYPES,
+      )
     )
 
 
@@ -97,6 +80,39 @@ class LazySource(IndexedSource):
   def num_input_examples(self, split: str) -> int:
     del split  # it has one
     return len(self.table)
+
+
+RAW_TYPES = (tf.string, tf.string, tf.string, tf.int64, tf.int32)
+
+
+def raw_arrays(
+  records: Sequence[bytes],
+  prompts: Sequence[str],
+  texts: Sequence[Sequence[str]],
+  seeds: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+  """Raw examples as arrays of `RAW_TYPES`, for a `tf.numpy_function`."""
+  return (
+    _bytes(records),
+    _bytes([prompt.encode() for prompt in prompts]),
+    _bytes([text.encode() for group in texts for text in group]),
+    np.array([len(group) for group in texts], np.int64),
+    seeds,
+  )
+
+
+def raw_batch(arrays: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+  """The tensors of `raw_arrays` by name."""
+  records, prompts, texts, lengths, seeds = arrays
+  for tensor in (records, prompts, texts, lengths):
+    tensor.set_shape([None])
+  seeds.set_shape([None, 2])
+  return {
+    'record': records,
+    'inputs': prompts,
+    'texts': tf.RaggedTensor.from_row_lengths(texts, lengths),
+    'seed': seeds,
+  }
 
 
 def _bytes(values: Sequence[bytes]) -> np.ndarray:

@@ -58,6 +58,27 @@ class ExampleTable:
     )
 
 
+def lookup(
+  tables: Sequence[ExampleTable], chosen: np.ndarray, indices: np.ndarray
+) -> tuple[list, list, list]:
+  """Reads examples of several tables; see `ExampleTable.lookup`.
+
+  Args:
+    tables: Components of a mixture.
+    chosen: int64[b], the table of each example.
+    indices: int64[b], its index in that table.
+  """
+  columns: tuple[list, list, list] = tuple([None] * len(indices) for _ in '123')
+  for c, table in enumerate(tables):
+    places = np.flatnonzero(chosen == c)
+    for column, values in zip(
+      columns, table.lookup(indices[places]), strict=True
+    ):
+      for place, value in zip(places, values, strict=True):
+        column[place] = value
+  return columns
+
+
 def caption_examples(
   clips: str,
   split: str,

@@ -97,11 +97,20 @@ class ClipMixture:
 
 @dataclasses.dataclass(frozen=True)
 class FrameOptions:
-  """How frames are sampled: T, pixels, and whether they are augmented."""
+  """How frames are sampled.
+
+  Attributes:
+    num_frames: T.
+    image_size: Pixels of a side.
+    augment: Scale jitter and a random crop (paper, section 5.3).
+    cache_mib: Memory for decoded frames, of each process: small sets are
+      decoded once. Augmented frames are new every time and not kept.
+  """
 
   num_frames: int = 8
   image_size: int = 224
   augment: bool = False
+  cache_mib: int = 1024
 
 
 # Name -> description of what `register` has put in seqio's registries.
@@ -144,7 +153,7 @@ def register(
   seqio.TaskRegistry.add(
     task.name,
     source=_source(task, lazy),
-    preprocessors=_preprocessors(frames, task.vocabulary),
+    preprocessors=[_preprocessor(frames, task.vocabulary)],
     output_features=_output_features(task.vocabulary),
     metric_fns=[],
   )
@@ -159,47 +168,17 @@ def _source(task: ClipTask, lazy: bool) -> Any:
   return seqio_source.IndexedSource(task.examples())
 
 
-def _preprocessors(frames: FrameOptions, vocabulary: Any) -> list[Any]:
-  import seqio
-
+def _preprocessor(frames: FrameOptions, vocabulary: Any) -> Any:
   from vidlm.data import preprocessors
 
-  return [
-    functools.partial(
-      _map,
-      fn=functools.partial(
-        preprocessors.parse_clip,
-        num_frames=frames.num_frames,
-        image_size=frames.image_size,
-        augment=frames.augment,
-      ),
-    ),
-    functools.partial(_map, fn=preprocessors.choose_text),
-    seqio.preprocessors.tokenize,
-    *_framing(vocabulary),
-    seqio.preprocessors.append_eos_after_trim,
-  ]
-
-
-def _framing(vocabulary: Any) -> list[Any]:
-  """What puts ids around a prompt; nothing where seqio appends the end."""
-  from vidlm.data import preprocessors
-
-  if _ends_in_eos(vocabulary):
-    return []
-  before, after = vocabulary.prompt_ends
-  return [
-    functools.partial(preprocessors.frame_prompt, before=before, after=after)
-  ]
+  # Where seqio appends the end, nothing else stands around a prompt.
+  ends = None if _ends_in_eos(vocabulary) else vocabulary.prompt_ends
+  return preprocessors.ClipPreprocessor(frames, ends)
 
 
 def _ends_in_eos(vocabulary: Any) -> bool:
   # CLIP's vocabulary has no prompts.
   return getattr(vocabulary, 'prompt_format', 't5') == 't5'
-
-
-def _map(dataset: Any, fn: Any) -> Any:
-  return dataset.map(fn, num_parallel_calls=2, deterministic=True)
 
 
 def _output_features(vocabulary: Any) -> dict[str, Any]:

@@ -1,14 +1,33 @@
-"""The tf.data side of the feed (imports TensorFlow and seqio)."""
+"""The tf.data side of the feed (imports TensorFlow and seqio).
 
-from collections.abc import Iterator
-from typing import Any
+Everything is done a batch at a time: TensorFlow's cost is by the operation,
+and with a small model an example's own operations took as long as its step.
+"""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from vidlm.data import features, feed
-from vidlm.data.seqio_source import IndexedSource, example_seeds
+from vidlm.data.preprocessors import ClipPreprocessor
+from vidlm.data.seqio_source import (
+  RAW_TYPES,
+  example_seeds,
+  raw_arrays,
+  raw_batch,
+)
+from vidlm.data.source import lookup
+
+Batch = dict[str, tf.Tensor]
+
+# Batches in the making: one is read and tokenized while another's frames are
+# decoded, by all CPUs (`batch_frames`).
+_AT_ONCE = 2
+
+# AutoGraph would rewrite the Python that a `tf.numpy_function` calls as well.
+_as_written = tf.autograph.experimental.do_not_convert
 
 
 def _components(name: str) -> tuple[list[seqio.Task], tuple[float, ...]]:
@@ -19,10 +38,16 @@ def _components(name: str) -> tuple[list[seqio.Task], tuple[float, ...]]:
     parts = list(provider.tasks)
     rates = tuple(float(provider.get_rate(task)) for task in parts)
   for task in parts:
-    if not isinstance(task.source, IndexedSource):
+    steps = list(task.preprocessors)
+    if len(steps) != 1 or not isinstance(steps[0], ClipPreprocessor):
       raise ValueError(
-        f'task {task.name}: its source is {type(task.source).__name__}; '
-        'training needs examples addressed by number (vidlm.data.tasks)'
+        f'task {task.name}: not made by vidlm.data.tasks.register; training '
+        'needs examples addressed by number'
+      )
+    if steps != list(parts[0].preprocessors):
+      raise ValueError(
+        f'mixture {name}: tasks {parts[0].name} and {task.name} differ in '
+        'frames or prompts'
       )
   return parts, rates
 
@@ -37,83 +62,46 @@ def training_batches(
 ) -> tf.data.Dataset:
   """Batches of one process, from start_step to train_steps."""
   parts, rates = _components(name)
-  sizes = tuple(len(task.source.table) for task in parts)
+  tables = [task.source.table for task in parts]
+  sizes = tuple(map(len, tables))
 
-  def numbers(step: np.integer) -> np.ndarray:
-    return feed.local_numbers(
+  def read(step: np.integer) -> tuple[np.ndarray, ...]:
+    numbers = feed.local_numbers(
       int(step), config.batch_size, process_index, process_count
     )
+    chosen, indices = feed.draw(numbers, rates, sizes, config.seed)
+    seeds = example_seeds(numbers, config.seed)
+    return raw_arrays(*lookup(tables, chosen, indices), seeds)
 
-  def labels(step: np.integer) -> np.ndarray:
-    return feed.draw(numbers(step), rates, sizes, config.seed)[0]
+  make = _maker(parts[0], config)
 
-  def rows(step: np.integer, c: np.integer) -> tuple[np.ndarray, np.ndarray]:
-    chosen, indices = feed.draw(numbers(step), rates, sizes, config.seed)
-    mine = chosen == c
-    return indices[mine], example_seeds(numbers(step)[mine], config.seed)
+  @_as_written
+  def batch(step: tf.Tensor) -> Batch:
+    return make(raw_batch(tf.numpy_function(read, [step], RAW_TYPES)))
 
-  def component(c: int, task: seqio.Task) -> tf.data.Dataset:
-    def lookup(step: tf.Tensor) -> dict[str, tf.Tensor]:
-      indices, seeds = tf.numpy_function(
-        rows, [step, np.int64(c)], [tf.int64, tf.int32]
-      )
-      indices.set_shape([None])
-      seeds.set_shape([None, 2])
-      return task.source.lookup_tf(indices, seeds)
-
-    raw = steps().map(lookup, deterministic=True).unbatch()
-    return preprocess(task, raw, config.task_feature_lengths)
-
-  def steps() -> tf.data.Dataset:
-    return tf.data.Dataset.range(start_step, train_steps)
-
-  streams = [component(c, task) for c, task in enumerate(parts)]
-  if len(streams) == 1:
-    merged = streams[0]
-  else:
-    choice = (
-      steps()
-      .map(
-        lambda s: tf.ensure_shape(
-          tf.numpy_function(labels, [s], tf.int64), [None]
-        ),
-        deterministic=True,
-      )
-      .unbatch()
-    )
-    merged = tf.data.Dataset.choose_from_datasets(
-      streams, choice, stop_on_empty_dataset=True
-    )
-  share = config.batch_size // process_count
-  return _finish(merged, config).batch(share, drop_remainder=True).prefetch(2)
+  return (
+    tf.data.Dataset.range(start_step, train_steps)
+    .map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
+    .prefetch(2)
+  )
 
 
-def preprocess(
-  task: seqio.Task, raw: tf.data.Dataset, lengths: Any
-) -> tf.data.Dataset:
-  """Runs a task's own preprocessors over raw examples."""
-  dataset = raw
-  for step in task.preprocessors:
-    dataset = seqio.utils.add_kwargs_to_transform(
-      step, sequence_length=dict(lengths), output_features=task.output_features
-    )(dataset)
-  return dataset
-
-
-def _finish(
-  dataset: tf.data.Dataset, config: 'feed.DatasetConfig'
-) -> tf.data.Dataset:
+def _maker(
+  task: seqio.Task, config: 'feed.DatasetConfig'
+) -> Callable[[Batch], Batch]:
+  """Raw batch -> model features."""
   convert = features.CONVERTERS.get(config.converter)
   if convert is None:
     raise ValueError(
       f'converter {config.converter!r} is none of {sorted(features.CONVERTERS)}'
     )
   lengths = dict(config.task_feature_lengths)
-  return dataset.map(
-    lambda example: convert(example, lengths),
-    num_parallel_calls=2,
-    deterministic=True,
+  preprocessor = seqio.utils.add_kwargs_to_transform(
+    task.preprocessors[0],
+    output_features=task.output_features,
+    sequence_length=lengths,
   )
+  return lambda raw: convert(preprocessor.batch(raw), lengths)
 
 
 def ordered_batches(
@@ -128,16 +116,19 @@ def ordered_batches(
   mine = np.arange(len(table))[process_index::process_count]
   padded = -len(mine) % config.batch_size
   indices = np.concatenate([mine, np.zeros(padded, np.int64)])
-  raw = (
-    tf.data.Dataset.from_tensor_slices(
-      (indices, example_seeds(indices, config.seed))
-    )
+  seeds = example_seeds(indices, config.seed)
+  make = _maker(task, config)
+
+  @_as_written
+  def batch(indices: tf.Tensor, seeds: tf.Tensor) -> Batch:
+    return make(task.source.lookup_tf(indices, seeds))
+
+  batches = (
+    tf.data.Dataset.from_tensor_slices((indices, seeds))
     .batch(config.batch_size)
-    .map(lambda i, s: task.source.lookup_tf(i, s), deterministic=True)
-    .unbatch()
+    .map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
+    .prefetch(2)
   )
-  dataset = preprocess(task, raw, config.task_feature_lengths)
-  batches = _finish(dataset, config).batch(config.batch_size).prefetch(2)
   for number, batch in enumerate(batches.as_numpy_iterator()):
     first = number * config.batch_size
     rows = mine[first : first + config.batch_size]

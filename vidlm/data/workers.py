@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from absl import logging
 
+from vidlm.core import processes
 from vidlm.data import decode_worker
 
 DecodeTask = decode_worker.DecodeTask
@@ -75,7 +76,7 @@ class DecodePool:
         on memory and CPU time.
     """
     if num_workers is None:
-      num_workers = len(os.sched_getaffinity(0))
+      num_workers = processes.cpus()
     if num_workers < 0:
       raise ValueError(f'num_workers={num_workers}: need 0 or more')
     self._num_workers = num_workers
