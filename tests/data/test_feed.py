@@ -194,6 +194,16 @@ def test_batches_are_what_seqio_makes_of_examples(folder):
       assert padded == ids + [0] * (lengths[name] - len(ids))
 
 
+def test_no_thread_tunes_the_feed(folder):
+  # It sleeps up to a minute, and the end of a run waited for it.
+  from vidlm.data import tf_feed
+
+  known = config(folder, 'untuned')
+  name = tasks.register(known.mixture_or_task, known.frames)
+  batches = tf_feed.training_batches(name, known, 0, 4, 0, 1)
+  assert batches.options().autotune.enabled is False
+
+
 def test_tasks_of_other_code_are_refused(folder):
   import seqio
 

@@ -79,11 +79,7 @@ def training_batches(
   def batch(step: tf.Tensor) -> Batch:
     return make(raw_batch(tf.numpy_function(read, [step], RAW_TYPES)))
 
-  return (
-    tf.data.Dataset.range(start_step, train_steps)
-    .map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
-    .prefetch(2)
-  )
+  return _ahead(tf.data.Dataset.range(start_step, train_steps), batch)
 
 
 def _maker(
@@ -102,6 +98,21 @@ def _maker(
     sequence_length=lengths,
   )
   return lambda raw: convert(preprocessor.batch(raw), lengths)
+
+
+def _ahead(
+  numbers: tf.data.Dataset, batch: Callable[..., Batch]
+) -> tf.data.Dataset:
+  """Batches in order, some of them made ahead."""
+  options = tf.data.Options()
+  # There is nothing to tune here, and the thread that would do it sleeps up to
+  # a minute at a time: now and then a run waited for it at its end.
+  options.autotune.enabled = False
+  return (
+    numbers.map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
+    .prefetch(2)
+    .with_options(options)
+  )
 
 
 def ordered_batches(
@@ -123,12 +134,8 @@ def ordered_batches(
   def batch(indices: tf.Tensor, seeds: tf.Tensor) -> Batch:
     return make(task.source.lookup_tf(indices, seeds))
 
-  batches = (
-    tf.data.Dataset.from_tensor_slices((indices, seeds))
-    .batch(config.batch_size)
-    .map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
-    .prefetch(2)
-  )
+  numbers = tf.data.Dataset.from_tensor_slices((indices, seeds))
+  batches = _ahead(numbers.batch(config.batch_size), batch)
   for number, batch in enumerate(batches.as_numpy_iterator()):
     first = number * config.batch_size
     rows = mine[first : first + config.batch_size]
