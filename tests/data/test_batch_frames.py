@@ -72,5 +72,5 @@ def test_augmentation_is_of_the_example(cache):
 def test_a_broken_frame_is_said(cache):
   row = clip_schema.ClipRow('a', 'a', 0.0, 1.0, (b'nonsense',), (0.0,))
   stored = [clip_schema.serializer()(row)]
-  with pytest.raises(ValueError, match='no whole JPEG'):
+  with pytest.raises(ValueError, match=r"clip 'a': .*no whole JPEG"):
     batch_frames.batch_frames(stored, SEEDS[:1], **SHAPE)

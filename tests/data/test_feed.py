@@ -194,6 +194,17 @@ def test_batches_are_what_seqio_makes_of_examples(folder):
       assert padded == ids + [0] * (lengths[name] - len(ids))
 
 
+def test_a_broken_frame_is_said_in_a_line(folder, tmp_path):
+  broken = dataclasses.replace(row(3), frames=(jpeg(3)[:100],) * 4)
+  clip_writer.write_clips([row(1), broken], str(tmp_path / 'clips'))
+  vocabulary = config(folder, 'x').mixture_or_task.tasks[0][0].vocabulary
+  task = tasks.ClipTask('broken', vocabulary, str(tmp_path), clips='clips')
+  with pytest.raises(ValueError, match='clip3') as raised:
+    feed.take(feed.make_feed(config(folder, 'x', task=task), 2), 2)
+  said = "clip 'clip3': a frame is no whole JPEG image (100 bytes)"
+  assert str(raised.value) == said
+
+
 def test_no_thread_tunes_the_feed(folder):
   # It sleeps up to a minute, and the end of a run waited for it.
   from vidlm.data import tf_feed

@@ -77,7 +77,7 @@ def batch_frames(
       every time, aren't kept.
 
   Raises:
-    ValueError: If a frame isn't an image.
+    ValueError: If a frame isn't an image; says of which clip.
   """
   shape = (len(stored), num_frames, image_size, image_size, 3)
   frames = np.zeros(shape, np.uint8)
@@ -93,19 +93,29 @@ def batch_frames(
       frames[i], masks[i] = kept
 
   def decode(i: int) -> None:
-    encoded = records.encoded_frames(stored[i])
-    if augment:
-      # Keyed by the example, never by its place in a batch.
-      rng = np.random.Generator(
-        np.random.Philox(key=seeds[i].astype(np.uint64))
-      )
-      made = preprocess.augmented_frames_from_jpeg(
-        encoded, num_frames, image_size, rng
-      )
-    else:
-      made = preprocess.eval_frames_from_jpeg(encoded, num_frames, image_size)
-      _cache.keep((stored[i], num_frames, image_size), made, cache_bytes)
+    key = (stored[i], num_frames, image_size)
+    try:
+      if augment:
+        made = _augmented(*key, seeds[i])
+      else:
+        encoded = records.encoded_frames(stored[i])
+        made = preprocess.eval_frames_from_jpeg(encoded, *key[1:])
+        _cache.keep(key, made, cache_bytes)
+    except ValueError as error:
+      name = records.clip_id(stored[i])
+      raise ValueError(f'clip {name!r}: {error}') from error
     frames[i], masks[i] = made
 
   list(_pool().map(decode, missing))
   return frames, masks
+
+
+def _augmented(
+  record: bytes, num_frames: int, image_size: int, seed: np.ndarray
+) -> _Frames:
+  # Keyed by the example, never by its place in a batch.
+  rng = np.random.Generator(np.random.Philox(key=seed.astype(np.uint64)))
+  encoded = records.encoded_frames(record)
+  return preprocess.augmented_frames_from_jpeg(
+    encoded, num_frames, image_size, rng
+  )

@@ -64,10 +64,11 @@ def make_feed(
   name = tasks.register(config.mixture_or_task, config.frames)
 
   def feed(start_step: int) -> Iterator[dict[str, np.ndarray]]:
-    dataset = tf_feed.training_batches(
-      name, config, start_step, train_steps, process_index, process_count
+    return tf_feed.arrays(
+      tf_feed.training_batches(
+        name, config, start_step, train_steps, process_index, process_count
+      )
     )
-    return dataset.as_numpy_iterator()
 
   return feed
 

@@ -4,6 +4,7 @@ Everything is done a batch at a time: TensorFlow's cost is by the operation,
 and with a small model an example's own operations took as long as its step.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -100,6 +101,22 @@ def _maker(
   return lambda raw: convert(preprocessor.batch(raw), lengths)
 
 
+def arrays(batches: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
+  """Batches as arrays.
+
+  Raises:
+    ValueError: What Python said while a batch was made, without the trace that
+      TensorFlow makes of it.
+  """
+  try:
+    yield from batches.as_numpy_iterator()
+  except tf.errors.InvalidArgumentError as error:
+    said = re.search(r'ValueError: (.*)', error.message)
+    if said is None:
+      raise
+    raise ValueError(said[1]) from error
+
+
 def _ahead(
   numbers: tf.data.Dataset, batch: Callable[..., Batch]
 ) -> tf.data.Dataset:
@@ -136,7 +153,7 @@ def ordered_batches(
 
   numbers = tf.data.Dataset.from_tensor_slices((indices, seeds))
   batches = _ahead(numbers.batch(config.batch_size), batch)
-  for number, batch in enumerate(batches.as_numpy_iterator()):
+  for number, batch in enumerate(arrays(batches)):
     first = number * config.batch_size
     rows = mine[first : first + config.batch_size]
     yield [table.ids[row] for row in rows], batch
