@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: help demo tables real-pixels test test-slow test-beam lint format \
-  bench-gpu bench-decode bench-memory bench-transformers clean
+  bench-gpu bench-decode bench-feed bench-memory bench-transformers clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
@@ -80,6 +80,10 @@ endif
 bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 	$(BIN)/python benchmarks/decode.py \
 	  --output=benchmarks/results/decode.json $(ARGS)
+
+bench-feed: $(VENV)/.demo ## training batches/s: ours, TensorFlow's operations
+	$(BIN)/python benchmarks/feed.py \
+	  --output=benchmarks/results/feed_cpu.json $(ARGS)
 
 bench-memory: $(VENV)/.demo ## memory of vidlm prepare over 10,000 clips
 	$(BIN)/python benchmarks/prepare_memory.py \

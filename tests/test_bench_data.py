@@ -1,4 +1,4 @@
-"""benchmarks/decode.py and prepare_memory.py on a handful of clips."""
+"""benchmarks/decode.py, feed.py and prepare_memory.py on a handful of clips."""
 
 import json
 import os
@@ -48,6 +48,18 @@ def test_decode(tmp_path: pathlib.Path) -> None:
   ratio /= row['methods']['scan']['clips_per_second_a_core']
   assert row['times_faster_than']['scan'] == pytest.approx(ratio)
   assert result['machine']['av']
+
+
+def test_feed(tmp_path: pathlib.Path) -> None:
+  """The script itself checks that both make the same batches."""
+  flags = ('--steps=2', '--repeats=1', '--cases', 'small')
+  result = run('feed', tmp_path / 'feed.json', *flags)
+  [row] = result['results']
+  ours, theirs = (
+    row['clips_per_second'][name] for name in ('ours', 'per_example')
+  )
+  assert row['times_faster'] == pytest.approx(ours / theirs)
+  assert min(row['cpu_ms_per_clip'].values()) > 0
 
 
 @pytest.mark.skipif(not pathlib.Path('/proc').exists(), reason='no /proc')

@@ -138,6 +138,12 @@ def test_measurements_are_the_results():
     times = [ratio[other] for ratio in faster]
     ranges.append(f'{min(times):.1f}x to {max(times):.1f}x')
   assert ' / '.join(ranges) in row('decoding')[-1]
+  shown = ' / '.join(
+    f'{r["clips_per_second"]["ours"]:.0f} against '
+    f'{r["clips_per_second"]["per_example"]:.0f}, {r["times_faster"]:.1f}x'
+    for r in result('feed_cpu')['results']
+  )
+  assert shown in row('training batches')[-1]
   for cpu, start in (
     ('cpu', 'against `transformers`'),
     ('xeon', 'the same on 2 cores of an Intel Xeon'),

@@ -4,7 +4,8 @@ Evaluation: T frames by `sampling.select_frames`, shorter side to `image_size`
 (bilinear, antialiased), centre crop. Training is the same, or, augmented, has
 DMVR's scale jitter and a random crop in place of the last two. OpenCV decodes
 and Pillow resizes outside of Python's lock, so a pool of threads does a batch
-(`batch_frames`), in a fifth of the time that `tf.image.resize` takes.
+(`batch_frames`), in half the time of TensorFlow's operations
+(benchmarks/feed.py).
 """
 
 import contextlib
