@@ -5,8 +5,9 @@
 Both read the same clip set, written here, with all CPUs this process may use:
 
   ours        `vidlm.data.feed`: a batch at a time, frames by Pillow and OpenCV
-  per_example a tf.data map for each example, as Scenic's and DMVR's pipelines
-              are: parse, decode_jpeg, tf.image.resize, seqio's tokenize
+  per_example records read as ours; then tf.data maps over single examples,
+              seqio's and DMVR's way: parse, decode_jpeg, tf.image.resize,
+              seqio's tokenize
 
   large  256 x 340 pixels, 8 of 16 frames, scale jitter and crop to 224: what
          the paper's dual encoder sees; nothing can be kept
@@ -115,14 +116,16 @@ def per_example(
   options, length = config.frames, config.task_feature_lengths['targets']
   size = options.image_size
 
-  def indices() -> Iterator[int]:
-    for step in range(steps):
-      numbers = feed.local_numbers(step, config.batch_size, 0, 1)
-      yield from feed.draw(numbers, (1.0,), (len(table),), config.seed)[1]
+  def read(step: np.integer) -> tuple[np.ndarray, ...]:
+    numbers = feed.local_numbers(int(step), config.batch_size, 0, 1)
+    drawn = feed.draw(numbers, (1.0,), (len(table),), config.seed)[1]
+    records, _, texts = table.lookup(drawn)
+    captions = [each[0].encode() for each in texts]
+    return np.array(records, object), np.array(captions, object), drawn
 
-  def read(i: np.ndarray) -> tuple[bytes, bytes]:
-    records, _, texts = table.lookup(np.array([i]))
-    return records[0], texts[0][0].encode()
+  def lookup(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    raw = tf.numpy_function(read, [step], [tf.string, tf.string, tf.int64])
+    return tuple(tf.ensure_shape(x, [None]) for x in raw)
 
   def frames(record: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     sequence = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
@@ -150,11 +153,12 @@ def per_example(
     out = out[:, top : top + size, left : left + size]
     return tf.cast(tf.round(out), tf.uint8)
 
-  def example(i: tf.Tensor) -> dict[str, tf.Tensor]:
-    record, text = tf.numpy_function(read, [i], [tf.string, tf.string])
-    shown = frames(tf.ensure_shape(record, []), tf.cast(i, tf.int64))
+  def example(
+    record: tf.Tensor, text: tf.Tensor, number: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
+    shown = frames(record, number)
     shown = tf.ensure_shape(shown, [options.num_frames, size, size, 3])
-    return {'frames': shown, 'targets': tf.ensure_shape(text, [])}
+    return {'frames': shown, 'targets': text}
 
   def pad(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     ids = features['targets']
@@ -165,9 +169,8 @@ def per_example(
     }
 
   outputs = {'targets': seqio.Feature(vocab, add_eos=True)}
-  dataset = tf.data.Dataset.from_generator(
-    indices, output_signature=tf.TensorSpec([], tf.int64)
-  ).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+  dataset = tf.data.Dataset.range(steps).map(lookup).unbatch()
+  dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
   dataset = seqio.preprocessors.tokenize(
     dataset, outputs, copy_pretokenized=False
   )

@@ -42,7 +42,7 @@ def predict(
       'targets': max_length,
     },
     batch_size=batch_size,
-    frames=tasks.FrameOptions(num_frames, vlm.image_size),
+    frames=tasks.FrameOptions(num_frames, vlm.image_size, cache_mib=0),
   )
   model = vlm.objective.model
   params = jax.device_put(vlm.params)

@@ -34,18 +34,18 @@ def cache(monkeypatch):
   return cache
 
 
-def test_frames_are_those_of_evaluation(cache):
+def test_frames_are_those_of_evaluation(cache, monkeypatch):
+  evaluate = preprocess.eval_frames_from_jpeg
   for _ in range(2):  # decoded, then kept
     frames, mask = batch_frames.batch_frames(
       STORED, SEEDS, **SHAPE, cache_bytes=1 << 20
     )
     for i in (0, 2, 3):
-      wanted = preprocess.eval_frames_from_jpeg(
-        records.encoded_frames(STORED[i]), *SHAPE.values()
-      )
+      wanted = evaluate(records.encoded_frames(STORED[i]), *SHAPE.values())
       np.testing.assert_array_equal(frames[i], wanted[0])
       np.testing.assert_array_equal(mask[i], wanted[1])
     assert not frames[1].any() and not mask[1].any()
+    monkeypatch.delattr(preprocess, 'eval_frames_from_jpeg', raising=False)
   kept = cache.get((STORED[0], 2, 16))
   np.testing.assert_array_equal(kept[0], frames[0])
   assert cache.get((STORED[0], 2, 8)) is None
@@ -70,6 +70,8 @@ def test_augmentation_is_of_the_example(cache):
 
 
 def test_a_broken_frame_is_said(cache):
+  with pytest.raises(ValueError, match="clip '': no clip record"):
+    batch_frames.batch_frames([b'nonsense'], SEEDS[:1], **SHAPE)
   row = clip_schema.ClipRow('a', 'a', 0.0, 1.0, (b'nonsense',), (0.0,))
   stored = [clip_schema.serializer()(row)]
   with pytest.raises(ValueError, match=r"clip 'a': .*no whole JPEG"):

@@ -93,11 +93,12 @@ def test_a_resumed_feed_goes_on_where_it_was(folder, augment):
     assert all(map(equal, whole[start:], make(start)))
 
 
-@pytest.mark.parametrize('processes', [2, 4])
-def test_processes_make_the_same_global_batches(folder, processes):
-  whole = feed.take(feed.make_feed(config(folder, 'split'), 6), 6)
+@pytest.mark.parametrize(('processes', 'augment'), [(2, True), (4, False)])
+def test_processes_make_the_same_global_batches(folder, processes, augment):
+  split = config(folder, 'split', augment=augment)
+  whole = feed.take(feed.make_feed(split, 6), 6)
   parts = [
-    feed.take(feed.make_feed(config(folder, 'split'), 6, p, processes), 6)
+    feed.take(feed.make_feed(split, 6, p, processes), 6)
     for p in range(processes)
   ]
   for step, batch in enumerate(whole):
@@ -235,13 +236,21 @@ def test_tasks_of_other_code_are_refused(folder):
   seqio.MixtureRegistry.add(
     'odd_frames', [('ours_text', 1.0), ('ours_captions', 1.0)]
   )
-  with pytest.raises(ValueError, match='differ in frames or prompts'):
+  with pytest.raises(ValueError, match='differ in frames or vocabulary'):
     feed.make_feed(config(folder, 'odd_frames', task='odd_frames'), 1)(0)
+  captions, questions = (part for part, _ in known.mixture_or_task.tasks[:2])
+  other = Vocabulary(captions.vocabulary.path, extra_ids=8)
+  odd = dataclasses.replace(questions, vocabulary=other)
+  mixture = tasks.ClipMixture('odd_ids', [(captions, 1.0), (odd, 1.0)])
+  with pytest.raises(ValueError, match='differ in frames or vocabulary'):
+    feed.make_feed(config(folder, 'odd_ids', task=mixture), 1)(0)
 
 
 def test_mistakes_are_named(folder):
   with pytest.raises(ValueError, match='does not divide over 3'):
     feed.make_feed(config(folder, 'odd'), 1, 0, 3)
+  with pytest.raises(ValueError, match='cache_mib=-1: need a whole'):
+    tasks.FrameOptions(cache_mib=-1)
   with pytest.raises(ValueError, match='BATCH_SIZE=0: need'):
     feed.make_feed(config(folder, 'none', batch_size=0), 1)
   asks = dict(clips=str(folder / 'clips'), split='train')

@@ -80,6 +80,15 @@ def test_what_is_no_whole_jpeg_is_refused():
       preprocess.eval_frames_from_jpeg([encoded], 2, 8)
 
 
+def test_a_frame_that_would_fill_the_memory_is_refused(monkeypatch):
+  (encoded,) = jpegs(smooth(1, 40, 60))
+  monkeypatch.setattr(preprocess, '_LONG', len(encoded) - 1)
+  preprocess.eval_frames_from_jpeg([encoded], 1, 8)
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+  with pytest.raises(ValueError, match=r'no usable JPEG image: .*2400 pixels'):
+    preprocess.eval_frames_from_jpeg([encoded], 1, 8)
+
+
 def test_grey_frames_are_shown_in_three_colours():
   grey = Image.fromarray(smooth(1, 16, 16)[0, :, :, 0])
   buffer = io.BytesIO()

@@ -65,20 +65,3 @@ def test_unknown_mode() -> None:
     sampling._check_mode('random')
   with pytest.raises(ValueError, match='cannot choose'):
     sampling.select_frames(0, 4)
-
-
-def test_tensorflow_agrees() -> None:
-  tf = pytest.importorskip('tensorflow')
-  for mode in ('uniform', 'consecutive'):
-    for num_frames in (1, 4, 8):
-
-      @tf.function
-      def select(stored, start, num_frames=num_frames, mode=mode):
-        return sampling.select_frames_tf(stored, num_frames, mode, start)
-
-      for stored in (1, 2, 7, 8, 9, 31):
-        for start in (0, 3, 40):
-          np.testing.assert_array_equal(
-            select(tf.constant(stored), tf.constant(start)),
-            sampling.select_frames(stored, num_frames, mode, start),
-          )

@@ -7,7 +7,6 @@ out the oldest would push out each one just before it is wanted again.
 """
 
 import concurrent.futures
-import functools
 import threading
 from collections.abc import Sequence
 
@@ -43,13 +42,10 @@ class FrameCache:
         self._bytes += size
 
 
-# All feeds of a process: the demo's dual encoders see the same clips.
+# Of all feeds of a process: the demo's dual encoders see the same clips.
 _cache = FrameCache()
 
-
-@functools.cache
-def _pool() -> concurrent.futures.Executor:
-  return concurrent.futures.ThreadPoolExecutor(processes.cpus(), 'frames')
+_pool = concurrent.futures.ThreadPoolExecutor(processes.cpus(), 'frames')
 
 
 def batch_frames(
@@ -106,7 +102,7 @@ def batch_frames(
       raise ValueError(f'clip {name!r}: {error}') from error
     frames[i], masks[i] = made
 
-  list(_pool().map(decode, missing))
+  list(_pool.map(decode, missing))
   return frames, masks
 
 

@@ -8,7 +8,7 @@ and Pillow resizes outside of Python's lock, so a pool of threads does a batch
 (benchmarks/feed.py).
 """
 
-import contextlib
+import io
 from collections.abc import Sequence
 
 import cv2
@@ -19,6 +19,9 @@ from PIL import Image
 from vidlm.data import sampling
 
 JITTER = (0.9, 1.33)  # the paper, section 5.3
+# Bytes. A JPEG holds some 500 pixels a byte at most, so a shorter one can't
+# fill the memory; Pillow's look at the size costs as much as a small frame.
+_LONG = 1 << 18
 _CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)
 
 
@@ -152,9 +155,18 @@ def _decode(encoded: bytes) -> UInt8[np.ndarray, 'H W 3']:
   # the time they take around it: a third, or two thirds of a large frame's.
   frame = None
   if encoded.startswith(b'\xff\xd8'):
+    if len(encoded) > _LONG:
+      _check_size(encoded)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    with contextlib.suppress(cv2.error):  # such as too many pixels
-      frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
   if frame is None:
     raise ValueError(f'a frame is no whole JPEG image ({len(encoded)} bytes)')
   return frame
+
+
+def _check_size(encoded: bytes) -> None:
+  """Refuses an image that would fill the memory, before it is decoded."""
+  try:
+    Image.open(io.BytesIO(encoded), formats=['JPEG']).close()
+  except (OSError, Image.DecompressionBombError) as error:
+    raise ValueError(f'a frame is no usable JPEG image: {error}') from None

@@ -8,18 +8,27 @@ def encoded_frames(record: bytes) -> list[bytes]:
 
   What TFDS's parser gives of the field, in a twentieth of its time: that one
   looks every field up in the features of the set, record by record.
+
+  Raises:
+    ValueError: If the record is damaged.
   """
   return list(_field(record, 'frames'))
 
 
 def clip_id(record: bytes) -> str:
-  """The id of a serialized clip record."""
-  (value,) = _field(record, 'clip_id')
-  return value.decode()
+  """The id of a serialized clip record; '' if it can't be read."""
+  try:
+    return b''.join(_field(record, 'clip_id')).decode()
+  except ValueError:
+    return ''
 
 
 def _field(record: bytes, name: str) -> Sequence[bytes]:
+  from google.protobuf import message
   from tensorflow_datasets.proto import tf_example_pb2
 
-  example = tf_example_pb2.Example.FromString(record)
+  try:
+    example = tf_example_pb2.Example.FromString(record)
+  except message.DecodeError as error:
+    raise ValueError(f'no clip record ({len(record)} bytes): {error}') from None
   return example.features.feature[name].bytes_list.value

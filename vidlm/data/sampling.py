@@ -20,13 +20,10 @@ Example:
 """
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int32
-
-if TYPE_CHECKING:
-  import tensorflow as tf
 
 Mode = Literal['uniform', 'consecutive']
 
@@ -98,27 +95,6 @@ def select_frames(
   else:
     indices = min(max(start, 0), stored - num_frames) + steps
   return indices.astype(np.int32)
-
-
-def select_frames_tf(
-  stored: 'tf.Tensor',
-  num_frames: int,
-  mode: Mode = 'uniform',
-  start: 'tf.Tensor | int' = 0,
-) -> 'tf.Tensor':
-  """`select_frames` for tf.data: int32[T] from an int32 scalar tensor."""
-  import tensorflow as tf
-
-  _check_mode(mode)
-  stored = tf.cast(stored, tf.int32)
-  steps = tf.range(num_frames, dtype=tf.int32)
-  padded = tf.minimum(steps, stored - 1)
-  if mode == 'uniform':
-    chosen = (2 * steps + 1) * stored // (2 * num_frames)
-  else:
-    start = tf.maximum(tf.cast(start, tf.int32), 0)
-    chosen = tf.minimum(start, stored - num_frames) + steps
-  return tf.where(stored <= num_frames, padded, chosen)
 
 
 def _check_mode(mode: str) -> None:

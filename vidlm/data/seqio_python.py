@@ -17,6 +17,8 @@ class PythonVocabulary(seqio.Vocabulary):
       return np.array(flat, np.int32), np.array([*map(len, rows)], np.int64)
 
     s = tf.convert_to_tensor(s)
+    if s.shape.rank not in (0, 1):
+      raise ValueError(f'encode_tf: a text or a batch of them, not {s.shape}')
     ids, lengths = tf.numpy_function(
       encode, [tf.reshape(s, [-1])], [tf.int32, tf.int64]
     )

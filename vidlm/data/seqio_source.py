@@ -53,13 +53,12 @@ class IndexedSource(seqio.DataSource):
     self, indices: tf.Tensor, seeds: tf.Tensor
   ) -> dict[str, tf.Tensor]:
     """Raw examples, a batch: texts is a ragged [b, texts of each]."""
-    return raw_batch(
-      tf.numpy_function(
-        lambda i, s: raw_arrays(*self.table.lookup(i), s),
-        [indices, seeds],
-        RAW_TYPES,
-      )
+    *arrays, _ = tf.numpy_function(
+      lambda i, s: raw_arrays(*self.table.lookup(i), s),
+      [indices, seeds],
+      RAW_TYPES,
     )
+    return raw_batch([*arrays, seeds])
 
 
 class LazySource(IndexedSource):
@@ -122,6 +121,6 @@ def _bytes(values: Sequence[bytes]) -> np.ndarray:
 
 
 def example_seeds(numbers: np.ndarray, seed: int) -> np.ndarray:
-  """int32[b, 2] seeds of global example numbers, for stateless ops."""
+  """int32[b, 2] seeds of global example numbers, for all that is drawn."""
   high = (seed + (numbers >> 30) * 2_654_435_761) & 0x3FFFFFFF
   return np.stack([high, numbers & 0x3FFFFFFF], -1).astype(np.int32)

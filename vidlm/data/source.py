@@ -2,7 +2,7 @@
 
 TFDS can't read ArrayRecord through `as_dataset`, so neither can
 `seqio.TfdsDataSource`. `ExampleTable` reads serialized clip records by index
-and leaves parsing and JPEG decoding to tf.data; Python touches bytes only.
+and leaves parsing and decoding to `batch_frames`.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """seqio Tasks and Mixtures over clip sets.
 
 A task is described by a frozen dataclass that gin can fill; `register` turns
-it into a `seqio.Task`, so `seqio.TaskRegistry.names()` lists it and its
-preprocessors are seqio's. seqio and TensorFlow are imported only there.
+it into a `seqio.Task`, so `seqio.TaskRegistry.names()` lists it. seqio and
+TensorFlow are imported only there.
 """
 
 import dataclasses
@@ -103,14 +103,22 @@ class FrameOptions:
     num_frames: T.
     image_size: Pixels of a side.
     augment: Scale jitter and a random crop (paper, section 5.3).
-    cache_mib: Memory for decoded frames, of each process: small sets are
-      decoded once. Augmented frames are new every time and not kept.
+    cache_mib: Memory for decoded frames, of each process and for its life:
+      what fits is decoded once. Augmented frames are new every time and not
+      kept.
   """
 
   num_frames: int = 8
   image_size: int = 224
   augment: bool = False
   cache_mib: int = 1024
+
+  def __post_init__(self) -> None:
+    # gin hands over whatever it was given.
+    if not isinstance(self.cache_mib, int) or self.cache_mib < 0:
+      raise ValueError(
+        f'FrameOptions.cache_mib={self.cache_mib!r}: need a whole number of MiB'
+      )
 
 
 # Name -> description of what `register` has put in seqio's registries.

@@ -15,6 +15,7 @@ from vidlm.data import features, feed
 from vidlm.data.preprocessors import ClipPreprocessor
 from vidlm.data.seqio_source import (
   RAW_TYPES,
+  IndexedSource,
   example_seeds,
   raw_arrays,
   raw_batch,
@@ -40,15 +41,23 @@ def _components(name: str) -> tuple[list[seqio.Task], tuple[float, ...]]:
     rates = tuple(float(provider.get_rate(task)) for task in parts)
   for task in parts:
     steps = list(task.preprocessors)
-    if len(steps) != 1 or not isinstance(steps[0], ClipPreprocessor):
+    if (
+      not isinstance(task.source, IndexedSource)
+      or len(steps) != 1
+      or not isinstance(steps[0], ClipPreprocessor)
+    ):
       raise ValueError(
         f'task {task.name}: not made by vidlm.data.tasks.register; training '
         'needs examples addressed by number'
       )
-    if steps != list(parts[0].preprocessors):
+    # One batch holds examples of all of them, made by the first one's rules.
+    if (steps, task.output_features) != (
+      list(parts[0].preprocessors),
+      parts[0].output_features,
+    ):
       raise ValueError(
         f'mixture {name}: tasks {parts[0].name} and {task.name} differ in '
-        'frames or prompts'
+        'frames or vocabulary'
       )
   return parts, rates
 
@@ -125,11 +134,8 @@ def _ahead(
   # There is nothing to tune here, and the thread that would do it sleeps up to
   # a minute at a time: now and then a run waited for it at its end.
   options.autotune.enabled = False
-  return (
-    numbers.map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
-    .prefetch(2)
-    .with_options(options)
-  )
+  batches = numbers.map(batch, num_parallel_calls=_AT_ONCE, deterministic=True)
+  return batches.with_options(options)
 
 
 def ordered_batches(
@@ -148,11 +154,11 @@ def ordered_batches(
   make = _maker(task, config)
 
   @_as_written
-  def batch(indices: tf.Tensor, seeds: tf.Tensor) -> Batch:
+  def made(indices: tf.Tensor, seeds: tf.Tensor) -> Batch:
     return make(task.source.lookup_tf(indices, seeds))
 
   numbers = tf.data.Dataset.from_tensor_slices((indices, seeds))
-  batches = _ahead(numbers.batch(config.batch_size), batch)
+  batches = _ahead(numbers.batch(config.batch_size), made)
   for number, batch in enumerate(arrays(batches)):
     first = number * config.batch_size
     rows = mine[first : first + config.batch_size]

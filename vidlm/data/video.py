@@ -28,7 +28,6 @@ from vidlm.data import frames as frames_lib
 from vidlm.data import sampling
 
 select_frames = sampling.select_frames
-select_frames_tf = sampling.select_frames_tf
 
 SUFFIXES = (
   '.mp4',
