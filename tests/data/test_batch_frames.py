@@ -74,5 +74,5 @@ def test_a_broken_frame_is_said(cache):
     batch_frames.batch_frames([b'nonsense'], SEEDS[:1], **SHAPE)
   row = clip_schema.ClipRow('a', 'a', 0.0, 1.0, (b'nonsense',), (0.0,))
   stored = [clip_schema.serializer()(row)]
-  with pytest.raises(ValueError, match=r"clip 'a': .*no whole JPEG"):
+  with pytest.raises(ValueError, match=r"clip 'a': .*no usable JPEG"):
     batch_frames.batch_frames(stored, SEEDS[:1], **SHAPE)

@@ -58,7 +58,7 @@ def test_an_index_holds_what_the_towers_say(towers):
 def test_no_clips_are_refused(towers):
   with pytest.raises(ValueError, match='no clip to embed'):
     towers.embed_frames([])
-  with pytest.raises(ValueError, match='no whole JPEG'):
+  with pytest.raises(ValueError, match='no usable JPEG'):
     towers.embed_frames([[b'no image']])
 
 

@@ -9,7 +9,7 @@ and Pillow resizes outside of Python's lock, so a pool of threads does a batch
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -19,9 +19,6 @@ from PIL import Image
 from vidlm.data import sampling
 
 JITTER = (0.9, 1.33)  # the paper, section 5.3
-# Bytes. A JPEG holds some 500 pixels a byte at most, so a shorter one can't
-# fill the memory; Pillow's look at the size costs as much as a small frame.
-_LONG = 1 << 18
 _CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)
 
 
@@ -58,13 +55,8 @@ def eval_frames_from_jpeg(
   Raises:
     ValueError: If there is no frame, or one isn't an image.
   """
-  indices = sampling.select_frames(len(encoded), num_frames)
-  frame_of = {
-    int(i): resize_and_crop(_decode(encoded[i]), image_size)
-    for i in sorted(set(indices))
-  }
-  frames = np.stack([frame_of[int(i)] for i in indices])
-  return frames, frame_mask(len(encoded), num_frames)
+  cut = lambda frame: resize_and_crop(frame, image_size)
+  return _frames_from_jpeg(encoded, num_frames, cut)
 
 
 def augmented_frames_from_jpeg(
@@ -91,11 +83,17 @@ def augmented_frames_from_jpeg(
     ValueError: If there is no frame, or one isn't an image.
   """
   factors, place = rng.uniform(*JITTER, 2), rng.random(2)
+  cut = lambda frame: jitter_and_crop(frame, image_size, factors, place)
+  return _frames_from_jpeg(encoded, num_frames, cut)
+
+
+def _frames_from_jpeg(
+  encoded: Sequence[bytes],
+  num_frames: int,
+  cut: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
   indices = sampling.select_frames(len(encoded), num_frames)
-  frame_of = {
-    int(i): jitter_and_crop(_decode(encoded[i]), image_size, factors, place)
-    for i in sorted(set(indices))
-  }
+  frame_of = {int(i): cut(_decode(encoded[i])) for i in sorted(set(indices))}
   frames = np.stack([frame_of[int(i)] for i in indices])
   return frames, frame_mask(len(encoded), num_frames)
 
@@ -151,22 +149,15 @@ def jitter_and_crop(
 
 
 def _decode(encoded: bytes) -> UInt8[np.ndarray, 'H W 3']:
-  # The pixels of Pillow and TensorFlow (libjpeg-turbo, accurate DCT), without
-  # the time they take around it: a third, or two thirds of a large frame's.
-  frame = None
-  if encoded.startswith(b'\xff\xd8'):
-    if len(encoded) > _LONG:
-      _check_size(encoded)
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-  if frame is None:
-    raise ValueError(f'a frame is no whole JPEG image ({len(encoded)} bytes)')
-  return frame
-
-
-def _check_size(encoded: bytes) -> None:
-  """Refuses an image that would fill the memory, before it is decoded."""
   try:
+    # The header alone: no image whose pixels would fill the memory.
     Image.open(io.BytesIO(encoded), formats=['JPEG']).close()
   except (OSError, Image.DecompressionBombError) as error:
     raise ValueError(f'a frame is no usable JPEG image: {error}') from None
+  # The pixels of Pillow and TensorFlow (libjpeg-turbo, accurate DCT) in less
+  # time than either's.
+  flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+  frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+  if frame is None:
+    raise ValueError(f'a frame is no whole JPEG image ({len(encoded)} bytes)')
+  return frame
