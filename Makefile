@@ -33,17 +33,17 @@ help: ## list the targets
 	      printf '  %-19s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## the whole recipe in miniature; VIDEOS=DIR captions yours
-	$(BIN)/python scripts/demo.py --output=runs/demo \
+	$(BIN)/python -m vidlm.miniature demo --output=runs/demo \
 	  $(if $(VIDEOS),--videos="$(VIDEOS)") $(ARGS)
 
 tables: $(VENV)/.demo ## the paper's tables in miniature, three seeds; resumable
-	$(BIN)/python scripts/miniature_tables.py --output=runs/tables \
+	$(BIN)/python -m vidlm.miniature tables --output=runs/tables \
 	  --seeds=0,1,2 $(ARGS)
 
 real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	@test -n '$(VIDEOS)' || { echo 'give VIDEOS=DIR, a folder of videos with' \
 	  'captions.jsonl (clip_id, path, caption)' >&2; exit 1; }
-	$(BIN)/python scripts/real_pixels.py --output=runs/real_pixels \
+	$(BIN)/python -m vidlm.miniature real_pixels --output=runs/real_pixels \
 	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, as CI runs them; ARGS='-k name'
@@ -55,8 +55,8 @@ test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-beam: $(VENV)-beam/.done ## builds on Apache Beam, in .venv-beam
-	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_run.py \
-	  tests/data/test_tfds_builder.py $(ARGS)
+	$(VENV)-beam/bin/python -m pytest tests/data/prepare/test_beam.py \
+	  tests/data/sets/test_tfds_builder.py $(ARGS)
 
 lint: $(VENV)/.test ## ruff, import layers, shell scripts
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ frames a second, no scene cuts, keyframes every 250 frames (x264's default) or
 every 60 (2 s, usual for streaming). Each method returns the same 8 frames as
 RGB at the file's own size, on one thread:
 
-  ours       `video.decode_clip`: seeks, stops at the last frame wanted
+  ours       `decoding.decode_clip`: seeks, stops at the last frame wanted
   scan       PyAV over the whole file; only wanted frames become RGB
   scan_stop  the same, but stops at the last frame wanted
   decord2    `VideoReader.get_batch`; left out where it isn't installed
@@ -36,7 +36,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vidlm.data import decode_worker, sampling, video
+from vidlm.data.video import decoding, sampling, worker
 
 FPS = 30
 CLIP = 4.0  # seconds
@@ -121,13 +121,13 @@ def read_number(frame: np.ndarray) -> int:
 
 def ours(clip: Clip) -> np.ndarray:
   """Our decoder."""
-  return video.decode_clip(clip.path, clip.start, clip.start + CLIP).frames
+  return decoding.decode_clip(clip.path, clip.start, clip.start + CLIP).frames
 
 
 def prepared(clip: Clip) -> int:
   """Our decoder, down to the JPEG bytes that are stored: how many."""
-  task = decode_worker.DecodeTask(clip.path, clip.start, clip.start + CLIP)
-  result = decode_worker.decode(task)
+  task = worker.DecodeTask(clip.path, clip.start, clip.start + CLIP)
+  result = worker.decode(task)
   if not result.ok:
     raise RuntimeError(f'{clip.path}: {result.message}')
   return sum(map(len, result.frames))

@@ -39,14 +39,10 @@ import seqio
 import tensorflow as tf
 
 from vidlm.core import processes
-from vidlm.data import (
-  clip_schema,
-  clip_writer,
-  feed,
-  preprocess,
-  tasks,
-  vocabulary,
-)
+from vidlm.data.feed import batches as feed
+from vidlm.data.feed import pixels as preprocess
+from vidlm.data.feed import tasks, vocabulary
+from vidlm.data.store import clip_schema, clip_writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +113,8 @@ def per_example(
   size = options.image_size
 
   def read(step: np.integer) -> tuple[np.ndarray, ...]:
-    numbers = feed.local_numbers(int(step), config.batch_size, 0, 1)
-    drawn = feed.draw(numbers, (1.0,), (len(table),), config.seed)[1]
+    numbers = order.local_numbers(int(step), config.batch_size, 0, 1)
+    drawn = order.draw(numbers, (1.0,), (len(table),), config.seed)[1]
     records, _, texts = table.lookup(drawn)
     captions = [each[0].encode() for each in texts]
     return np.array(records, object), np.array(captions, object), drawn

@@ -18,9 +18,8 @@ import numpy as np
 
 from dualenc import objective as dualenc_objective
 from dualenc.models import text, two_towers, vit_st
-from vidlm import decoding, samplers
 from vidlm.core import hardware, optim, partitioning, step, trees
-from vidlm.models import flops, objective, video_vlm
+from vidlm.models import decoding, flops, objective, samplers, video_vlm
 from vidlm.nn import t5
 
 STAGES = {

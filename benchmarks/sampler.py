@@ -29,8 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidlm import decoding, samplers
-from vidlm.models import flops
+from vidlm.models import decoding, flops, samplers
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import t5
@@ -91,7 +90,7 @@ def t5x_style_sample(
     model: the VLM.
     params: its parameters.
     batch: encoder inputs, [B, ...].
-    sampler: see `vidlm.samplers`.
+    sampler: see `vidlm.models.samplers`.
     num_samples: K.
     max_length: L.
     keys: [B, K].

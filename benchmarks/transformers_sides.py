@@ -215,8 +215,8 @@ def our_captions(folder: pathlib.Path, sizes: Sizes) -> Side:
   import jax
   import jax.numpy as jnp
 
-  from vidlm import decoding, samplers
   from vidlm.interop import huggingface
+  from vidlm.models import decoding, samplers
   from vidlm.models.video_vlm import VideoVLM
 
   found = huggingface.paligemma(str(folder))

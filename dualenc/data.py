@@ -1,7 +1,7 @@
 """Text for the dual encoder: CLIP's BPE or a SentencePiece file, in seqio.
 
-Clips and pseudo-captions are read by `vidlm.data.tasks`; what differs here is
-the vocabulary, and one text in place of prompt and target.
+Clips and pseudo-captions are read by `vidlm.data.feed.tasks`; what differs
+here is the vocabulary, and one text in place of prompt and target.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dualenc import tokenizer as tokenizer_lib
-from vidlm.data.vocabulary import Vocabulary
+from vidlm.data.feed.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,9 +22,9 @@ from dualenc.evals import (
   retrieval,
 )
 from dualenc.models import two_towers
-from vidlm.core import commands
-from vidlm.data import clips as clips_lib
-from vidlm.data import records
+from vidlm.core import command_line
+from vidlm.data.store import clip_reader as clips_lib
+from vidlm.data.store import records
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,8 +184,8 @@ def evaluate(
     ValueError: If a score is not finite, the clip set doesn't fit the task, or
       an argument makes no sense.
   """
-  commands.check_positive(batch_size=batch_size)
-  commands.check_output(output)
+  command_line.check_positive(batch_size=batch_size)
+  command_line.check_output(output)
   protocol = protocols.get(task)
   # Mistakes are found before any clip is embedded.
   if protocol.kind == protocols.CLASSIFICATION:

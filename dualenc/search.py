@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vidlm.data import clip_frames
+from vidlm.data.store import frame_lookup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ClipIndex:
 
 
 def index_clips(
-  towers: Any, frames: clip_frames.ClipFrames, batch_size: int = 32
+  towers: Any, frames: frame_lookup.ClipFrames, batch_size: int = 32
 ) -> ClipIndex:
   """Embeds all clips of a source; those without frames are left out.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.data import seqio_python
+from vidlm.data.feed import seqio_python
 
 
 class ClipBpe(seqio_python.PythonVocabulary):

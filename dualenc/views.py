@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vidlm.data import preprocess
+from vidlm.data.feed import pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Views:
       )
     clips = np.stack(
       [
-        preprocess.eval_frames_from_jpeg(part, t, image_size)[0]
+        pixels.eval_frames_from_jpeg(part, t, image_size)[0]
         for part in _parts(encoded, self.count)
       ]
     )

@@ -73,11 +73,11 @@ reproduce_miniature() {
   name=$(basename "$0" .sh)
   name=${name#reproduce_}
   if [[ $name == figure_5 ]]; then
-    step python "$here/scripts/demo.py" "--output=${runs:-runs/demo}"
+    step python -m vidlm.miniature demo "--output=${runs:-runs/demo}"
     return
   fi
   runs=${runs:-runs/tables}
-  step python "$here/scripts/miniature_tables.py" "--output=$runs" \
+  step python -m vidlm.miniature tables "--output=$runs" \
     --seeds=0,1,2
   table_only='' step cat "$runs/report/$name.md"
   echo "$runs/report/$name.json and $name.html hold the same"

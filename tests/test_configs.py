@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from vidlm import plan_run
+from vidlm.commands import plan
 from vidlm.core import launch, optim, runs, step
 from vidlm.train import MeshConfig
 
@@ -62,7 +62,7 @@ def in_checkout(monkeypatch):
 
 def read(recipe, bindings=()):
   launch.parse_gin([recipe], ["MODEL_DIR='unused'", *bindings])
-  return plan_run.recipe()
+  return plan.recipe()
 
 
 @pytest.mark.parametrize('path', PIECES)

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidlm import eval as eval_lib
-from vidlm import restored
-from vidlm.data import clips, tasks
+from vidlm.data.feed import tasks
+from vidlm.data.store import clip_reader
+from vidlm.models import restored
 
 _ANSWERS = {'77': ['dog', 'two'], '78': ['run']}
 
@@ -19,7 +20,7 @@ _ANSWERS = {'77': ['dog', 'two'], '78': ['run']}
 def folder(tmp_path):
   """Two videos with questions, and a third one that is annotated but gone."""
   rows = [
-    clips.ClipRow(
+    clip_reader.ClipRow(
       clip_id=name,
       video=f'{name}.mp4',
       start=0.0,
@@ -32,7 +33,7 @@ def folder(tmp_path):
     )
     for name, answers in _ANSWERS.items()
   ]
-  clips.write_clips(iter(rows), str(tmp_path), 'toy', 'test')
+  clip_reader.write_clips(iter(rows), str(tmp_path), 'toy', 'test')
   return tmp_path
 
 

@@ -50,9 +50,9 @@ def test_import_contracts() -> None:
   [
     'vidlm.train',
     'vidlm.eval',
-    'vidlm.caption_run',
-    'vidlm.plan_run',
-    'vidlm.convert',
+    'vidlm.commands.caption',
+    'vidlm.core.plan',
+    'vidlm.interop.convert',
     'dualenc.eval',
     'dualenc.objective',
   ],

@@ -9,10 +9,11 @@ import PIL.Image
 import pytest
 import tokenizers
 
-from vidlm import cli, restored
-from vidlm.core import checkpoints, commands, launch, trees
-from vidlm.data import captions as captions_lib
-from vidlm.data import clip_schema, clip_writer
+from vidlm import cli
+from vidlm.core import checkpoints, command_line, launch, trees
+from vidlm.data.store import caption_sets as captions_lib
+from vidlm.data.store import clip_schema, clip_writer
+from vidlm.models import restored
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPE = 'configs/vidlm/recipes/paligemma2_tiny.gin'
@@ -72,7 +73,7 @@ def vidlm(*flags: str) -> int:
   """Runs a command line in this process, as if it were the first."""
   with launch.isolated_gin(), pytest.MonkeyPatch.context() as patch:
     patch.chdir(ROOT)
-    return commands.run('vidlm', '', cli.COMMANDS, flags)
+    return command_line.run('vidlm', '', cli.COMMANDS, flags)
 
 
 @pytest.fixture(scope='module')

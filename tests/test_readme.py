@@ -9,7 +9,7 @@ import pytest
 
 import dualenc.cli
 import vidlm.cli
-from vidlm.core import commands, launch
+from vidlm.core import command_line, launch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = (
@@ -47,7 +47,7 @@ COMMANDS = sorted(
 def test_command_parses_and_its_recipe_is_there(line):
   program, *argv = shlex.split(line, comments=True)
   argv, bindings = launch.split_gin_flags(argv)
-  parser = commands.make_parser(program, '', CLIS[program])
+  parser = command_line.make_parser(program, '', CLIS[program])
   if '--help' in argv:
     return
   if '--task=NAME' in argv:  # the table of steps names no more

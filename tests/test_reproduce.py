@@ -14,6 +14,7 @@ import pytest
 import dualenc.cli
 import vidlm.cli
 from vidlm.core import launch
+from vidlm.evals import paper_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / 'scripts'
@@ -94,7 +95,7 @@ def test_dry_run_prints_commands_that_parse(name: str):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_cell_is_scored_and_every_score_is_a_cell(name: str):
-  _, columns, rows = load_tables().TABLES[name]
+  _, columns, rows = paper_tables.TABLES[name]
   wanted = {f'{row}.{c[0]}.json' for row in rows for c in columns.values()}
   scored = {
     pathlib.Path(parse(argv).output).name
@@ -205,7 +206,7 @@ def test_a_figure_is_plotted_too(
 
 
 def test_gains_are_those_of_the_paper():
-  tables = load_tables().TABLES
+  tables = paper_tables.TABLES
   _, columns, rows = tables['table_2']
   assert all(len(f) == len(columns) for _, f in rows.values())
   gain = [

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from vidlm import decoding, restored, samplers
-from vidlm.core import commands
-from vidlm.data import feed, tasks
+from vidlm.core import command_line
+from vidlm.data.feed import batches, tasks
 from vidlm.evals import file_scores, protocols
+from vidlm.models import decoding, restored, samplers
 
 
 def predict(
@@ -35,7 +35,7 @@ def predict(
   Raises:
     ValueError: If two examples share an id.
   """
-  config = feed.DatasetConfig(
+  config = batches.DatasetConfig(
     task,
     task_feature_lengths={
       'inputs': prompt_length(task),
@@ -61,7 +61,7 @@ def predict(
 
   keys = jax.random.split(jax.random.key(0), batch_size)[:, None]
   predictions: dict[str, str] = {}
-  for ids, batch in feed.evaluation_batches(config):
+  for ids, batch in batches.evaluation_batches(config):
     inputs = {
       name: batch[name]
       for name in ('frames', 'frame_mask', 'encoder_input_tokens')
@@ -126,10 +126,10 @@ def evaluate(
     ValueError: For an unknown task or kind, ids that don't match, nothing to
       score, or an argument that makes no sense.
   """
-  commands.check_positive(
+  command_line.check_positive(
     batch_size=batch_size, max_length=max_length, num_frames=num_frames
   )
-  commands.check_output(output)
+  command_line.check_output(output)
   task = task or {'caption': 'captions', 'question': 'answers'}.get(kind, kind)
   protocol = protocols.get(task)
   protocols.check_meteor(task, with_meteor)

@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 
 from vidlm.core import (
-  commands,
+  command_line,
   launch,
   loop,
   partitioning,
@@ -19,7 +19,7 @@ from vidlm.core import (
   step,
   trees,
 )
-from vidlm.data import feed as feed_lib
+from vidlm.data.feed import batches as feed_lib
 from vidlm.interop import fitting, weights
 
 
@@ -118,7 +118,7 @@ def train(
   # gin hands over whatever it was given.
   if not isinstance(model_dir, str) or not model_dir:
     raise ValueError(f'MODEL_DIR={model_dir!r}: need the name of a folder')
-  commands.check_positive(
+  command_line.check_positive(
     TRAIN_STEPS=train_steps,
     CHECKPOINT_PERIOD=checkpoint_cfg.period,
     LOG_PERIOD=log_period,

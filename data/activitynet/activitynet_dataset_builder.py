@@ -1,6 +1,6 @@
 """ActivityNet Captions for `tfds build data/activitynet`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """ActivityNet-QA for `tfds build data/activitynet_qa`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """InternVid-10M-FLT for `tfds build data/internvid`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

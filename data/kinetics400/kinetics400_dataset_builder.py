@@ -1,6 +1,6 @@
 """Kinetics-400 for `tfds build data/kinetics400`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

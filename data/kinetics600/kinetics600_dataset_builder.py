@@ -1,6 +1,6 @@
 """Kinetics-600 for `tfds build data/kinetics600`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """LLaVA-Instruct-150K for `tfds build data/llava`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """MSR-VTT for `tfds build data/msrvtt`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """MSRVTT-QA for `tfds build data/msrvtt_qa`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """NExT-OE for `tfds build data/next_oe`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """Oops-QA for `tfds build data/oops_qa`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

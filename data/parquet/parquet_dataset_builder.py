@@ -1,6 +1,6 @@
 """Hugging Face Parquet for `tfds build data/parquet`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """Spoken Moments in Time for `tfds build data/smit`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """Video-ChatGPT's instructions for `tfds build data/video_chatgpt`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

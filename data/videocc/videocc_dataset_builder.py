@@ -1,6 +1,6 @@
 """VideoCC for `tfds build data/videocc`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -1,6 +1,6 @@
 """Video Localized Narratives for `tfds build data/vidln`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

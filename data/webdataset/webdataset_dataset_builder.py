@@ -1,6 +1,6 @@
 """WebDataset tars for `tfds build data/webdataset`."""
 
-from vidlm.data import tfds_builder
+from vidlm.data.sets import tfds_builder
 
 
 class Builder(tfds_builder.ClipSetBuilder):

@@ -157,10 +157,10 @@ def main():
   args = parser.parse_args()
 
   from vidlm.captions import caption
-  from vidlm.data import caption_file
+  from vidlm.data.store import caption_rows
 
   moments = Moments(args.kill_at)
-  caption_file.open = moments.open
+  caption_rows.open = moments.open
   moments.around(os, 'fsync')
   moments.around(os, 'replace')
   moments.around(os, 'unlink')

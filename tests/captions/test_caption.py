@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidlm.captions import batches, caption, identity, progress
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vidlm.captions import caption, folder, identity, inputs
-from vidlm.data import captions as captions_lib
-from vidlm.data import prepare
+from vidlm.data.prepare import pipeline
+from vidlm.data.store import caption_sets as captions_lib
 
 FRAMES = {'num_frames': 2, 'image_size': 4}
 
@@ -159,7 +159,7 @@ def test_films_are_grouped_by_size(monkeypatch, films):
 @pytest.fixture(scope='module')
 def clip_set(films, tmp_path_factory):
   output = tmp_path_factory.mktemp('set') / 'clips'
-  prepare.prepare_folder(str(films), str(output), clips_per_shard=1, workers=1)
+  pipeline.prepare_folder(str(films), str(output), clips_per_shard=1, workers=1)
   return output
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vidlm.captions import caption, verify
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 
 
 @pytest.fixture

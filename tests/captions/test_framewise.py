@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from vidlm import caption_run, restored
 from vidlm.captions import captioner, framewise
+from vidlm.captions import vlm as vlm_lib
+from vidlm.commands import caption
+from vidlm.models import restored
 
 
 class _Image:
@@ -86,9 +88,9 @@ def test_flags_of_the_command(monkeypatch, flags, frames, asked):
     seen.update(options)
     return _Image()
 
-  monkeypatch.setattr(caption_run, 'captioner', fake)
+  monkeypatch.setattr(vlm_lib, 'of_restored', fake)
   vlm = object.__new__(restored.RestoredVLM)  # nothing of it is looked at
-  model = caption_run._captioner(vlm, True, dict(flags))
+  model = caption._captioner(vlm, True, dict(flags))
   assert model.num_frames == frames
   assert seen == asked
-  assert isinstance(caption_run._captioner(vlm, False, {}), _Image)
+  assert isinstance(caption._captioner(vlm, False, {}), _Image)

@@ -15,11 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from vidlm import samplers
 from vidlm.captions import caption, identity, vlm
-from vidlm.data import captions as captions_lib
-from vidlm.data import vocabulary
-from vidlm.models import video_vlm
+from vidlm.data.feed import vocabulary
+from vidlm.data.store import caption_sets as captions_lib
+from vidlm.models import samplers, video_vlm
 from vidlm.nn import t5
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

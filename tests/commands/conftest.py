@@ -264,7 +264,7 @@ def tools() -> type[Tools]:
 @pytest.fixture(scope='session')
 def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   """The miniature's clip sets, a few clips of each."""
-  from vidlm.miniature import config, prepare
+  from vidlm.miniature.world import config, prepare
 
   folder = tmp_path_factory.mktemp('data')
   sizes = config.MiniatureConfig(

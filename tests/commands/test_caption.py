@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 
 # A file of captions for every video, so that each can be told from the others.
 ONE_A_FILE = """from __gin__ import dynamic_registration

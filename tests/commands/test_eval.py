@@ -9,7 +9,7 @@ import pytest
 
 from dualenc import eval as dualenc_eval
 from dualenc.evals import classification, prompts
-from vidlm.data import clips
+from vidlm.data.store import clip_reader
 from vidlm.evals import captioning, vqa
 
 LINE_OF_NOTHING = 'error: /nowhere: no config.gin here or above; give the '
@@ -54,7 +54,7 @@ def test_captions(trained, data, printed, tmp_path):
   predictions = written.pop('predictions')
   per_item = written.pop('cider_per_item')
   assert shown == written
-  reader = clips.open_clips(str(folder), 'test')
+  reader = clip_reader.open_clips(str(folder), 'test')
   references = dict(zip(reader.clip_ids(), reader.texts(), strict=True))
   assert predictions.keys() == references.keys()
   expected = captioning.evaluate_captions(predictions, references, split='test')
@@ -78,7 +78,7 @@ def test_answers(trained, data, printed, tmp_path):
   )
   predictions = written.pop('predictions')
   assert shown == written
-  reader = clips.open_clips(str(folder), 'test')
+  reader = clip_reader.open_clips(str(folder), 'test')
   answers = {
     f'{clip_id}#{number}' if number else clip_id: answer
     for clip_id, (_, given) in zip(
@@ -97,7 +97,7 @@ def test_answers(trained, data, printed, tmp_path):
 
 def embeddings(folder, data_set, texts):
   towers = dualenc_eval.load_towers(str(folder))
-  reader = clips.open_clips(str(data_set), 'test')
+  reader = clip_reader.open_clips(str(data_set), 'test')
   return (
     towers.embed_clips(reader, range(len(reader))),
     towers.embed_texts(texts(reader)),

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from vidlm.data import clip_schema, clips
+from vidlm.data.store import clip_reader, clip_schema
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_folder_with_other_columns(
     'not_found',
   ]
   assert all(json.loads(e)['message'] for e in errors)
-  reader = clips.open_clips(str(tmp_path / 'set'))
+  reader = clip_reader.open_clips(str(tmp_path / 'set'))
   assert reader.clip_ids() == ['first', 'second', 'third']
   assert reader.texts() == [[row['said']] for row in ROWS[:3]]
   assert reader.labels()[0] == ('fall' if name == 'a.csv' else '')
@@ -205,7 +205,7 @@ def test_a_miniature_of_the_size_gin_says(call, tmp_path):
   ]
   assert call('vidlm', flags) == 0
   sizes = {
-    (path.name, split): len(clips.open_clips(str(path), split))
+    (path.name, split): len(clip_reader.open_clips(str(path), split))
     for path in (tmp_path / 'mini').iterdir()
     for split in (clip_schema.splits(str(path)) if path.is_dir() else ())
   }

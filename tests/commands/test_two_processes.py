@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vidlm.core import checkpoints, launch, loop, trees
-from vidlm.data import feed
+from vidlm.data.feed import batches as feed
 
 # Two numbers of devices add floats in another order, and each step starts from
 # the rounding of the one before: some 1e-7 after 30 steps. Another batch gives

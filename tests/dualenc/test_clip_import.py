@@ -11,7 +11,8 @@ from etils import epath
 from dualenc import objective as objective_lib
 from dualenc import restored
 from dualenc.models import vit_st
-from vidlm import plan_run, train
+from vidlm import train
+from vidlm.commands import plan
 from vidlm.core import launch, step, trees
 from vidlm.interop import fitting, huggingface, safetensors_format, weights
 from vidlm.interop import leaves as leaves_lib
@@ -293,7 +294,7 @@ def test_recipes_start_as_clip(name, small_clip, batch, tmp_path):
       [f'configs/dualenc/recipes/{name}.gin'],
       [*SHRUNK, f"INITIAL_CHECKPOINT_PATH='{tmp_path}'"],
     )
-    parsed = plan_run.recipe()
+    parsed = plan.recipe()
     initial = train.initial_params(
       parsed.objective, launch.macro('INITIAL_CHECKPOINT_PATH')
     )
@@ -355,7 +356,7 @@ def test_clip_folder_is_a_checkpoint(small_clip, batch, tmp_path):
   import torch
 
   from dualenc import eval as eval_lib
-  from vidlm import convert
+  from vidlm.interop import convert
 
   small_clip.save_pretrained(tmp_path / 'clip')
   text = ['a cat', 'a dog runs to the left']

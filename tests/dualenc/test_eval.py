@@ -14,7 +14,7 @@ import pytest
 from dualenc import cli, data, views
 from dualenc import eval as eval_lib
 from dualenc.evals import clip_sets, protocols
-from vidlm.data import clips
+from vidlm.data.store import clip_reader
 
 
 class _Letters(data.ClipVocabulary):
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
   """Six clips of two classes with one caption each, one annotated is gone."""
   path = tmp_path_factory.mktemp('clips')
   rows = [
-    clips.ClipRow(
+    clip_reader.ClipRow(
       clip_id=f'c{i}',
       video=f'v{i}.mp4',
       start=0.0,
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
     for i in range(6)
   ]
   for split in ('test', 'test_1ka', 'val'):
-    clips.write_clips(iter(rows), str(path), 'toy', split)
+    clip_reader.write_clips(iter(rows), str(path), 'toy', split)
   table = pa.table({'clip_id': [f'c{i}' for i in range(7)]})
   pq.write_table(table, path / 'annotated-test_1ka.parquet')
   return str(path)
@@ -153,7 +153,7 @@ def test_classification_by_name(towers, folder, tmp_path):
   assert scores['protocol']['split'] == 'val'
   names.write_text('jump\n')
   with pytest.raises(ValueError, match="1 labels are not in it, such as 'run'"):
-    clip_sets.class_names(clips.open_clips(folder, 'val'), str(names))
+    clip_sets.class_names(clip_reader.open_clips(folder, 'val'), str(names))
 
 
 def test_framewise_is_the_mean_of_single_frames(towers):

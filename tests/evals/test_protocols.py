@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from vidlm import eval_run
-from vidlm.core import commands
+from vidlm.commands import eval
+from vidlm.core import command_line
 from vidlm.evals import (
   densevid,
   file_scores,
@@ -28,7 +28,7 @@ def write(path: pathlib.Path, value: Any) -> str:
 
 def test_help_names_every_task():
   parser = argparse.ArgumentParser()
-  eval_run.add_flags(parser)
+  eval.add_flags(parser)
   text = ' '.join(parser.format_help().split())
   for task in protocols.PROTOCOLS:
     assert task in text
@@ -121,10 +121,10 @@ def test_a_key_twice_in_json_is_seen(tmp_path: pathlib.Path):
 
 def run(*argv: str) -> int:
   """Runs `vidlm eval` but for JAX."""
-  command = commands.Command(
-    'eval', '', eval_run.add_flags, eval_run.run, uses_jax=False
+  command = command_line.Command(
+    'eval', '', eval.add_flags, eval.run, uses_jax=False
   )
-  return commands.run('vidlm', '', [command], ['eval', *argv])
+  return command_line.run('vidlm', '', [command], ['eval', *argv])
 
 
 def test_command_scores_a_file(

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from vidlm.captions import verify
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 from vidlm.instruct import client, parse, summarize
 from vidlm.instruct.client import Completion
 

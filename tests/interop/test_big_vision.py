@@ -6,8 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from vidlm import convert
-from vidlm.interop import big_vision, leaves, weights
+from vidlm.interop import big_vision, convert, leaves, weights
 
 
 def test_read_and_write_are_bit_equal(siglip_folder, tmp_path):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from vidlm import convert
 from vidlm.core import trees
-from vidlm.interop import described, export, fitting, leaves, weights
+from vidlm.interop import convert, described, export, fitting, leaves, weights
 from vidlm.models import objective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import scan_layout, t5, vit

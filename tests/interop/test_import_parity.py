@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidlm import convert
 from vidlm.interop import (
+  convert,
   leaves,
   safetensors_format,
   siglip_names,
@@ -208,7 +208,7 @@ def text_equal(theirs, folder, config, nested, tokens):
   """Decoded with our cache, from the files: the ids that `generate` gives."""
   import torch
 
-  from vidlm import decoding
+  from vidlm.models import decoding
   from vidlm.models.video_vlm import VideoVLM
 
   config = t5_names.model_config(config, **OPTIONS)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from vidlm import restored, train
+from vidlm import train
 from vidlm.core import (
   checkpoints,
   launch,
@@ -16,7 +16,7 @@ from vidlm.core import (
 )
 from vidlm.core import train_state as train_state_lib
 from vidlm.interop import fitting, weights
-from vidlm.models import objective
+from vidlm.models import objective, restored
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import posemb, t5
 
@@ -148,7 +148,7 @@ def test_a_table_far_larger_than_the_tokenizer_is_told(
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
   """A run of the miniature's VLM, its weights drawn at random."""
-  from vidlm.data import vocabulary
+  from vidlm.data.feed import vocabulary
 
   folder = tmp_path_factory.mktemp('runs')
   model_dir = str(folder / 'visual')
@@ -186,7 +186,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize('format', ['huggingface', 'checkpoint'])
 def test_a_converted_run_is_a_checkpoint(run, format, tmp_path):
-  from vidlm import convert
+  from vidlm.interop import convert
 
   model_dir, flat = run
   target = str(tmp_path / 'out')
@@ -206,7 +206,7 @@ def test_a_converted_run_is_a_checkpoint(run, format, tmp_path):
 
 def test_parts_of_runs(run, tmp_path):
   """`run:llm` is one part, {'img': run} takes the same-named part of a run."""
-  from vidlm import convert
+  from vidlm.interop import convert
 
   model_dir, flat = run
   convert.convert(f'{model_dir}:llm', str(tmp_path / 'llm'))

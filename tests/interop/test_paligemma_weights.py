@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tokenizers
 
-from vidlm import cli, convert, restored, train
+from vidlm import cli, train
 from vidlm.core import checkpoints, launch, runs, step, trees
 from vidlm.core import train_state as train_state_lib
-from vidlm.interop import fitting, paligemma_config, registry, weights
-from vidlm.models import objective
+from vidlm.interop import convert, fitting, paligemma_config, registry, weights
+from vidlm.models import objective, restored
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vidlm import decoding, samplers
+from vidlm.models import decoding, samplers
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma

@@ -31,7 +31,7 @@ from small_gemma import (
   with_targets,
 )
 
-from vidlm import decoding, samplers
+from vidlm.models import decoding, samplers
 from vidlm.nn import language_model, scan_layout, t5
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 import transformers
 
-from vidlm import decoding
 from vidlm.interop import leaves, paligemma_config, registry
+from vidlm.models import decoding
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma, gemma_layers, scan_layout

@@ -29,9 +29,8 @@ from small_gemma import (
   vlm,
 )
 
-from vidlm import decoding
 from vidlm.core import partitioning
-from vidlm.models import flops
+from vidlm.models import decoding, flops
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma

@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers
 
-from vidlm import decoding
 from vidlm.interop import leaves, t5_names
+from vidlm.models import decoding
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import t5, t5_positions
 from vidlm.nn.scan_layout import stack

@@ -47,8 +47,8 @@ def _logprob(text):
 def tiny_run(tmp_path_factory):
   """Folders of a run, and what its captioners have said."""
   from vidlm.captions import caption
-  from vidlm.data import clips
-  from vidlm.miniature import config, prepare
+  from vidlm.data.store import clip_reader
+  from vidlm.miniature.world import config, prepare
 
   root = tmp_path_factory.mktemp('run')
   sizes = config.MiniatureConfig(
@@ -64,7 +64,7 @@ def tiny_run(tmp_path_factory):
   )
   prepare.prepare_miniature(str(root / 'data'), config=sizes, workers=1)
   web_clips = root / 'data' / 'web_clips'
-  reader = clips.open_clips(str(web_clips))
+  reader = clip_reader.open_clips(str(web_clips))
   texts = dict(
     zip(reader.clip_ids(), (t[0] for t in reader.texts()), strict=True)
   )

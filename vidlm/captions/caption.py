@@ -19,10 +19,10 @@ import numpy as np
 from absl import logging
 
 from vidlm.captions import batches as batches_lib
-from vidlm.captions import caption_set, folder, inputs, progress
 from vidlm.captions import captioner as captioner_lib
+from vidlm.captions import folder, inputs, outputs, progress
 from vidlm.core import prefetch
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 
 CaptionRow = captions_lib.CaptionRow
 InputClip = inputs.InputClip
@@ -163,10 +163,8 @@ def caption_source(
   """`caption` for any source of clips, which is closed in the end."""
   try:
     config = {**captioner.identity(), 'input': dict(source.config)}
-    group = caption_set.ProcessGroup.make(process_index, process_count)
-    target = caption_set.CaptionSet(
-      output, config, captioner.name, source, group
-    )
+    group = outputs.ProcessGroup.make(process_index, process_count)
+    target = outputs.CaptionSet(output, config, captioner.name, source, group)
     target.claim(overwrite)
     pending = target.pending(retry_failed)
     group.wait_for_all(wait_seconds)
@@ -198,7 +196,7 @@ def _summary(
 def _write(
   captioner: captioner_lib.Captioner,
   source: inputs.Source,
-  target: caption_set.CaptionSet,
+  target: outputs.CaptionSet,
   pending: Sequence[int],
   log_seconds: float,
 ) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from vidlm.captions import identity, inputs
 from vidlm.core import processes
-from vidlm.data import clip_lists, cuts, preprocess
-from vidlm.data import video as video_lib
-from vidlm.data import workers as workers_lib
+from vidlm.data.feed import pixels
+from vidlm.data.video import cuts, listing
+from vidlm.data.video import decode_pool as workers_lib
+from vidlm.data.video import decoding as video_lib
 
 DecodeTask = workers_lib.DecodeTask
 InputClip = inputs.InputClip
@@ -67,7 +68,7 @@ class FolderSource:
     cuts.check(how)
     if videos_per_file < 1:
       raise ValueError(f'videos_per_file={videos_per_file}: need at least 1')
-    entries = clip_lists.folder_clips(videos, 'whole')
+    entries = listing.folder_clips(videos, 'whole')
     self._how = how
     self._frames = (num_frames, image_size)
     self._shards = _group(entries, videos_per_file, how != 'whole')
@@ -86,7 +87,7 @@ class FolderSource:
       **self._options,
     }
     self._pool = workers_lib.DecodePool(workers, limits)
-    self._cutters = workers_lib.DecodePool(workers, clip_lists.SCENE_LIMITS)
+    self._cutters = workers_lib.DecodePool(workers, listing.SCENE_LIMITS)
 
   def digest(self, shard: int) -> str:
     """See `Source`: names and bytes of the shard's videos."""
@@ -124,7 +125,7 @@ class FolderSource:
       )
       yield shard, self._decode(entries)
 
-  def _decode(self, entries: Iterable[clip_lists.Entry]) -> Iterator[InputClip]:
+  def _decode(self, entries: Iterable[listing.Entry]) -> Iterator[InputClip]:
     # Entries are read ahead of the results: keep those that wait.
     listed, again = itertools.tee(entries)
     tasks = (
@@ -135,13 +136,13 @@ class FolderSource:
       yield self._clip(next(listed), result)
 
   def _clip(
-    self, entry: clip_lists.Entry, result: workers_lib.DecodeResult
+    self, entry: listing.Entry, result: workers_lib.DecodeResult
   ) -> InputClip:
     known = {'clip_id': _text(entry.clip_id), 'video': _text(entry.video)}
     reason = entry.reason or result.reason
     if not reason:
       try:
-        frames, mask = preprocess.eval_frames_from_jpeg(
+        frames, mask = pixels.eval_frames_from_jpeg(
           result.frames, *self._frames
         )
         return InputClip(
@@ -170,9 +171,9 @@ class FolderSource:
 
 
 def _group(
-  entries: Sequence[clip_lists.Entry], most: int, by_size: bool
-) -> list[list[clip_lists.Entry]]:
-  shards: list[list[clip_lists.Entry]] = []
+  entries: Sequence[listing.Entry], most: int, by_size: bool
+) -> list[list[listing.Entry]]:
+  shards: list[list[listing.Entry]] = []
   room = 0
   for entry in entries:
     size = _size(entry.path) if by_size else 0
@@ -192,8 +193,8 @@ def _size(path: str | None) -> int:
 
 
 def _cut(
-  film: clip_lists.Entry, result: workers_lib.DecodeResult
-) -> Iterator[clip_lists.Entry]:
+  film: listing.Entry, result: workers_lib.DecodeResult
+) -> Iterator[listing.Entry]:
   """The clips of a film; one with a reason if it can't be cut."""
   if not result.ok:
     message = result.message.replace(film.path or '\0', film.video)

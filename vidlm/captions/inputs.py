@@ -16,7 +16,8 @@ import numpy as np
 
 from vidlm.captions import identity
 from vidlm.core import processes
-from vidlm.data import clip_schema, clips, preprocess, records
+from vidlm.data.feed import pixels
+from vidlm.data.store import clip_reader, clip_schema, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ class ClipSetSource:
       FileNotFoundError: If there is no such set.
       ValueError: If a clip id comes twice.
     """
-    self._reader = clips.open_clips(data_dir, split)
+    self._reader = clip_reader.open_clips(data_dir, split)
     lengths = clip_schema.splits(data_dir)[split]['shardLengths']
     ends = list(itertools.accumulate(int(n) for n in lengths))
     self._ranges = [*itertools.pairwise([0, *ends])]
@@ -141,7 +142,7 @@ class ClipSetSource:
     number, row = item
     try:
       encoded = records.encoded_frames(self._reader.read([number])[0])
-      frames, mask = preprocess.eval_frames_from_jpeg(encoded, *self._frames)
+      frames, mask = pixels.eval_frames_from_jpeg(encoded, *self._frames)
     except Exception as error:
       # One damaged record must not end a run of millions.
       message = ' '.join(f'{type(error).__name__}: {error}'.split())

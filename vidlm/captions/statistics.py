@@ -1,6 +1,6 @@
 """What caption sets are like: lengths, vocabularies, duplicates, n-grams.
 
-Tables come from `browse.read`, and `select` if only some captions count.
+Tables come from `table.read`, and `select` if only some captions count.
 """
 
 import collections
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 
 # N-grams made of these alone say nothing.
 FUNCTION_WORDS = (

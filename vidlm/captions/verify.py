@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 from absl import logging
 
-from vidlm.data import caption_file
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_rows
+from vidlm.data.store import caption_sets as captions_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _file_problems(
   except ValueError as error:
     yield Problem(name, None, str(error))
     return
-  digest = caption_file.sha256(path)
+  digest = caption_rows.sha256(path)
   if digest != entry['sha256']:
     yield Problem(
       name, None, f'sha256 is {digest[:12]}..., expected {entry["sha256"]}'
@@ -160,7 +160,7 @@ def _file_problems(
     yield Problem(name, None, f'belongs to another set, {info.config_hash}')
   if info.input_digest != entry['input_digest']:
     yield Problem(name, None, 'was made from other inputs')
-  for first, end, rows in caption_file.iter_row_groups(path):
+  for first, end, rows in caption_rows.iter_row_groups(path):
     if isinstance(rows, str):
       yield Problem(name, first, f'damaged up to row {end - 1}: {rows}')
 
@@ -173,7 +173,7 @@ def _readable(
     captions_lib.read_info(path)
   except ValueError:
     return
-  for first, _, rows in caption_file.iter_row_groups(path):
+  for first, _, rows in caption_rows.iter_row_groups(path):
     if isinstance(rows, pa.Table):
       yield first, rows.to_pylist()
 

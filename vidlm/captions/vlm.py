@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, UInt8, UInt32
 
-from vidlm import decoding, samplers
 from vidlm.captions import captioner, identity
-from vidlm.data.vocabulary import AnyVocabulary
+from vidlm.core import launch
+from vidlm.data.feed.vocabulary import AnyVocabulary
+from vidlm.models import decoding, restored, samplers
 
 ClipCaptions = captioner.ClipCaptions
 # The paper's prompt for captions (section 4.2).
@@ -33,7 +34,7 @@ class VLMCaptioner:
     vocabulary: Of prompt and captions.
     prompt: The instruction or question; the paper's by default.
     num_samples: K captions a clip. Our choice: the paper gives no number.
-    sampler: See `vidlm.samplers`.
+    sampler: See `vidlm.models.samplers`.
     max_length: Tokens of a caption at most; our choice.
     seed: Of the samples.
     clips_per_device: Clips a device takes at once.
@@ -187,4 +188,14 @@ def _program(
       out_specs=spec('data'),
       check_vma=False,
     )
+  )
+
+
+def of_restored(vlm: restored.RestoredVLM, **options: Any) -> VLMCaptioner:
+  """A captioner of a restored model; options as of `VLMCaptioner`."""
+  return launch.bound(VLMCaptioner)(
+    model=vlm.objective.model,
+    params=vlm.params,
+    vocabulary=vlm.vocabulary,
+    **{'num_frames': vlm.num_frames, 'image_size': vlm.image_size, **options},
   )

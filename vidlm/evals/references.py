@@ -159,11 +159,11 @@ def from_clip_set(
   """
   import pyarrow.parquet as pq
 
-  from vidlm.data import clips
+  from vidlm.data.store import clip_reader
 
   # Sets made of published annotations keep what was asked for beside the clips.
   annotated = pathlib.Path(data_dir, f'annotated-{split}.parquet')
-  reader = clips.open_clips(data_dir, split)
+  reader = clip_reader.open_clips(data_dir, split)
   table = pq.read_table(annotated) if annotated.exists() else reader.index()
   return build(table.to_pylist(), kind, split, per_video)
 

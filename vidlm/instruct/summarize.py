@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 import regex
 
-from vidlm.data import captions as captions_lib
+from vidlm.data.store import caption_sets as captions_lib
 from vidlm.instruct import calls, client, generate, parse, prompts, records
 from vidlm.instruct import summary as summary_lib
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vidlm import cli
-from vidlm.data import clips
 from vidlm.data.sets import build, locate, registry, rows
+from vidlm.data.store import clip_reader
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NASTY = (
@@ -50,7 +50,7 @@ def test_each_clip_is_in_the_set_or_has_a_reason(
   reasons = {e['clip_id']: e['reason'] for e in lines(f'{out}/errors.jsonl')}
   assert reasons.pop('video7012') in ('open_failed', 'no_video_stream')
   assert reasons == {'video7013': 'not_found', '../video1': 'outside_folder'}
-  reader = clips.open_clips(out, 'test')
+  reader = clip_reader.open_clips(out, 'test')
   assert reader.clip_ids() == ['video7010', 'video7011']
   assert reader.texts()[0] == ['text of video7010']
   # All that was asked for, so that scores know of how many.
@@ -65,7 +65,7 @@ def test_nasty_names_survive(make_videos, write, tmp_path) -> None:
   path = write('a.json', captions(*NASTY))
   out = str(tmp_path / 'out')
   build.prepare_set('msrvtt', folder, out, [path], workers=1)
-  assert clips.open_clips(out, 'test').clip_ids() == list(NASTY)
+  assert clip_reader.open_clips(out, 'test').clip_ids() == list(NASTY)
 
 
 def row(*names: str) -> rows.Row:
@@ -107,7 +107,7 @@ def test_too_short_is_a_reason(make_videos, write, tmp_path) -> None:
   summary = build.prepare_set('activitynet', folder, out, [path], workers=1)
   # 2 of 3 seconds are there: taken; 1 of 6: not what was described.
   assert summary.failed == {'empty': 1, 'too_short': 1}
-  index = clips.open_clips(out, 'train').index()
+  index = clip_reader.open_clips(out, 'train').index()
   assert index['end'].to_pylist() == pytest.approx([4.0, 4.0], abs=0.01)
 
 
@@ -121,7 +121,7 @@ def test_a_clip_cut_already_may_be_too_short(
   out = str(tmp_path / 'out')
   summary = build.prepare_set('vatex', folder, out, [path], workers=1)
   assert summary.failed == {'too_short': 1}
-  assert clips.open_clips(out, 'val').clip_ids() == [ids[1]]
+  assert clip_reader.open_clips(out, 'val').clip_ids() == [ids[1]]
 
 
 def test_folders_of_frames(write, tmp_path) -> None:
@@ -147,7 +147,7 @@ def test_folders_of_frames(write, tmp_path) -> None:
     size=None,
   )
   assert summary.ok == 1
-  reader = clips.open_clips(out)
+  reader = clip_reader.open_clips(out)
   example = reader.features.deserialize_example_np(reader.read([0])[0])
   assert list(example['times']) == [0, 0.5, 1, 1.5, 2, 2.5]
   means = [round(float(frame.mean()) / 20) for frame in example['frames']]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidlm.data import clips
 from vidlm.data.sets import build, conversations, rows
+from vidlm.data.store import clip_reader
 
 TALK = [
   {'from': 'human', 'value': '<image>\nWhat is on the table?'},
@@ -53,7 +53,7 @@ def test_images_become_clips_of_one_frame(write, tmp_path) -> None:
     size=30,
   )
   assert summary.failed == {'not_found': 1, 'open_failed': 1}
-  reader = clips.open_clips(out)
+  reader = clip_reader.open_clips(out)
   assert reader.index()['num_frames'].to_pylist() == [1, 1]
   example = reader.features.deserialize_example_np(reader.read([1])[0])
   assert example['frames'][0].shape == (30, 45, 3)

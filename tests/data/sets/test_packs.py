@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vidlm.data import clips, packed
 from vidlm.data.sets import build, packs
+from vidlm.data.store import clip_reader
+from vidlm.data.video import packed
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_webdataset(video_bytes, tmp_path) -> None:
     '../../evil': 'outside_folder',
   }
   assert (summary.ok, summary.total) == (3, 5)
-  reader = clips.open_clips(out)
+  reader = clip_reader.open_clips(out)
   assert reader.clip_ids() == ['0WjR6.3', 'a b', '00001/a b']
   assert reader.texts() == [['a text'], ['from json'], []]
   # Nothing was unpacked beside the tars, and no copy is left.
@@ -99,7 +100,7 @@ def test_any_set_finds_videos_in_tars(video_bytes, write, tmp_path) -> None:
   path = write('a.json', [{'video': 'video7010.mp4', 'caption': ['x']}])
   out = str(tmp_path / 'out')
   build.prepare_set('msrvtt', str(tmp_path / 'v'), out, [path], workers=1)
-  assert clips.open_clips(out, 'test').texts() == [['x']]
+  assert clip_reader.open_clips(out, 'test').texts() == [['x']]
 
 
 def test_parquet(video_bytes, tmp_path) -> None:
@@ -117,7 +118,7 @@ def test_parquet(video_bytes, tmp_path) -> None:
   out = str(tmp_path / 'out')
   summary = build.prepare_set('parquet', str(folder), out, workers=1)
   assert summary.ok == 2
-  reader = clips.open_clips(out)
+  reader = clip_reader.open_clips(out)
   assert reader.clip_ids() == ['v_a-b', 'k 1']
   assert reader.texts()[0] == ['one']
   assert reader.questions()[1] == (['q'], ['r'])

@@ -8,8 +8,9 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.data import clip_writer, prepare
+from vidlm.data.prepare import pipeline
 from vidlm.data.sets import files, locate, registry, rows
+from vidlm.data.store import clip_writer
 
 # A clip of which the file has less than this share is not what the
 # annotation describes. Ours: ends of segments are off by some seconds in
@@ -29,7 +30,7 @@ def prepare_set(
   limit: int | None = None,
   min_share: float = _MIN_SHARE,
   **options: Any,
-) -> prepare.Summary:
+) -> pipeline.Summary:
   """Prepares a data set from its own files.
 
   Besides the clip set, `annotated-SPLIT.parquet` lists every clip that was
@@ -59,7 +60,7 @@ def prepare_set(
   entries, kept, renamed = collect(
     name, videos, annotations, flags=flags, ids=ids, split=split, limit=limit
   )
-  summary = prepare.prepare_clips(
+  summary = pipeline.prepare_clips(
     entries, output, name=name, min_share=min_share, **options
   )
   write_annotated(kept, pathlib.Path(output))

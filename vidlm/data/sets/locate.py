@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 from absl import logging
 
-from vidlm.data import clip_lists, packed, stills, video
 from vidlm.data.sets import rows
+from vidlm.data.video import decoding, listing, packed, stills
 
-Entry = clip_lists.Entry
-_KINDS = (*video.SUFFIXES, *stills.SUFFIXES)
+Entry = listing.Entry
+_KINDS = (*decoding.SUFFIXES, *stills.SUFFIXES)
 
 
 class VideoFolder:
@@ -43,7 +43,7 @@ class VideoFolder:
     if not self._by_path:
       raise ValueError(
         f'{root}: no video in this folder (looked for '
-        f'{" ".join(video.SUFFIXES)}, images, frames, .tar, .parquet)'
+        f'{" ".join(decoding.SUFFIXES)}, images, frames, .tar, .parquet)'
       )
 
   def _add(self, name: str) -> None:
@@ -54,7 +54,7 @@ class VideoFolder:
     self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
 
   def _add_members(self, name: str) -> None:
-    path = clip_lists.resolve(self.root, name)
+    path = listing.resolve(self.root, name)
     if path is None:
       return
     try:
@@ -118,7 +118,7 @@ class VideoFolder:
   ) -> Entry | None:
     path, where = self._packed.get(file, ('', ''))
     if not where:
-      path = clip_lists.resolve(self.root, file) or ''
+      path = listing.resolve(self.root, file) or ''
     if not path:
       return None
     return dataclasses.replace(
@@ -165,7 +165,7 @@ def _list(root: str) -> Iterator[str]:
     place = pathlib.Path(folder).relative_to(top).as_posix()
     prefix = '' if place == '.' else f'{place}/'
     for name in sorted(n for n in names if not n.startswith('.')):
-      if name.lower().endswith((*video.SUFFIXES, *packed.SUFFIXES)):
+      if name.lower().endswith((*decoding.SUFFIXES, *packed.SUFFIXES)):
         yield prefix + name
       elif name.lower().endswith(stills.SUFFIXES):
         images.append(prefix + name)

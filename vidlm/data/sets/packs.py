@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vidlm.data import packed, stills, video
 from vidlm.data.sets import files, rows, smit, tables
+from vidlm.data.video import decoding, packed, stills
 
 _TEXT_LIMIT = 1 << 22
-_VIDEOS = (*video.SUFFIXES, *stills.SUFFIXES)
+_VIDEOS = (*decoding.SUFFIXES, *stills.SUFFIXES)
 
 
 def read_tars(annotations: Sequence[str]) -> Iterator[rows.Row]:

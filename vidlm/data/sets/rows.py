@@ -63,7 +63,7 @@ class Row:
     split: 'train', 'val', 'test' ...
     source: What the video is called where it comes from (a YouTube id), for
       finding it in other sets; '' where nobody knows.
-    reason: Why there can't be a video, one of `video.REASONS`; mostly ''.
+    reason: Why there can't be a video, one of `decoding.REASONS`; mostly ''.
     message: The same in one line.
   """
 

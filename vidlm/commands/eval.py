@@ -1,0 +1,108 @@
+"""`vidlm eval`: its flags, and what they ask for."""
+
+import argparse
+import json
+
+from vidlm.core import command_line
+
+_TASKS = (
+  'captions, answers (of your own clips); msrvtt_captions, smit_captions, '
+  'activitynet_captions_segments, activitynet_captions_densevid, msrvtt_qa, '
+  'activitynet_qa, next_oe'
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags of `vidlm eval`."""
+  parser.add_argument('--task', metavar='NAME', help=_TASKS)
+  parser.add_argument(
+    '--checkpoint', metavar='DIR', help='MODEL_DIR of a run to be scored'
+  )
+  parser.add_argument('--clip_dataset', metavar='DIR', help='what it is shown')
+  parser.add_argument(
+    '--predictions',
+    metavar='FILE',
+    help='score this file in place of a model: {id: text}, rows, submissions',
+  )
+  parser.add_argument(
+    '--annotations',
+    metavar='FILE',
+    action='append',
+    help="the data set's own files (repeatable); by default the clip set's",
+  )
+  parser.add_argument(
+    '--split',
+    help='by default the one papers report; val_1,val_2 pools both (densevid)',
+  )
+  parser.add_argument(
+    '--allow',
+    metavar='WHAT',
+    help='ids that may differ: missing (as empty), unavailable (left out), '
+    'extra, duplicates; comma-separated',
+  )
+  parser.add_argument(
+    '--meteor',
+    action='store_true',
+    help="also METEOR as NLTK computes it: not papers' METEOR 1.5",
+  )
+  parser.add_argument(
+    '--kind', choices=['caption', 'question'], help='without --task'
+  )
+  parser.add_argument('--prompt', help='your own instruction')
+  parser.add_argument('--num_frames', type=int)
+  parser.add_argument('--batch_size', type=int)
+  parser.add_argument('--max_length', type=int)
+  parser.add_argument(
+    '--output', metavar='FILE', help='scores and predictions as JSON'
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Scores as the flags say, and prints the scores.
+
+  Raises:
+    ValueError: For flags that don't go together.
+  """
+  if not args.predictions and not (args.checkpoint and args.clip_dataset):
+    raise ValueError(
+      'eval: give --checkpoint=DIR and --clip_dataset=DIR, or '
+      '--predictions=FILE'
+    )
+  if args.predictions and args.checkpoint:
+    raise ValueError('eval: --predictions needs no --checkpoint; choose one')
+  options = {
+    **command_line.given(
+      args, 'task', 'clip_dataset', 'split', 'annotations', 'output'
+    ),
+    'allow': tuple(filter(None, (args.allow or '').split(','))),
+    'with_meteor': args.meteor,
+  }
+  from vidlm.evals import file_scores, ids
+
+  ids.check_allowed(options['allow'])
+  model = ('kind', 'prompt', 'num_frames', 'batch_size', 'max_length')
+  asked = command_line.given(args, *model)
+  if args.predictions:
+    if asked:
+      raise ValueError(
+        f'eval: --predictions asks no model; leave out --{min(asked)}'
+      )
+    command_line.check_output(args.output)
+    if not args.task:
+      raise ValueError(f'eval: give --task=NAME for --predictions: {_TASKS}')
+    scores = file_scores.evaluate_file(predictions=args.predictions, **options)
+  else:
+    from vidlm import eval as eval_lib
+
+    scores = eval_lib.evaluate(checkpoint=args.checkpoint, **options, **asked)
+  hidden = ('predictions', 'cider_per_item')
+  shown = {k: v for k, v in scores.items() if k not in hidden}
+  print(json.dumps(shown, indent=2))
+
+
+COMMAND = command_line.Command(
+  'eval',
+  'score a model, or a file of predictions, by a published protocol',
+  add_flags,
+  run,
+)

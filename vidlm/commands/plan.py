@@ -1,0 +1,58 @@
+"""`plan` of both command lines: the recipe that was parsed, and its cost."""
+
+import argparse
+import os
+from typing import Any
+
+from vidlm.core import command_line, launch
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+  """Flags of `plan`."""
+  parser.add_argument(
+    '--topology',
+    metavar='TOPOLOGY',
+    help='compile for this pod, such as v5e:8x16',
+  )
+  parser.add_argument('--json', metavar='FILE', help='also write it here')
+
+
+def run(args: argparse.Namespace) -> None:
+  """Parses the recipe and reports what it needs."""
+  # Counting needs no accelerator, and must not take one from a running job.
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  command_line.parse_gin(args)
+  command_line.check_output(args.json)
+  from vidlm.core import plan
+
+  plan.run(args.program, args, recipe())
+
+
+def recipe() -> Any:
+  """The `core.plan.Recipe` that the parsed gin files describe.
+
+  Raises:
+    ValueError: If a macro is missing.
+  """
+  from vidlm.core import plan
+
+  return plan.Recipe(
+    objective=launch.macro('MODEL'),
+    schedule=launch.macro('SCHEDULE'),
+    optimizer=launch.macro('OPTIMIZER'),
+    batch_size=launch.macro('BATCH_SIZE'),
+    train_steps=launch.macro('TRAIN_STEPS'),
+    mesh=launch.macro('MESH'),
+    frozen_dtype=launch.macro('FROZEN_DTYPE'),
+    peak_flops=launch.macro('PEAK_FLOPS'),
+    grad_clip_norm=launch.macro('GRAD_CLIP_NORM'),
+  )
+
+
+COMMAND = command_line.Command(
+  'plan',
+  'parameters, FLOPs, bytes and hours of a recipe',
+  add_flags,
+  run,
+  uses_jax=False,
+)

@@ -1,0 +1,133 @@
+"""What a preparation will do: which clips go to which shard of which split."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vidlm.data.store import clip_writer
+from vidlm.data.video import listing
+
+Entry = listing.Entry
+# Raised when other bytes come out of the same input.
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """Clips that go to one file.
+
+  Attributes:
+    split: Of the set.
+    number: Within the split.
+    entries: The clips.
+  """
+
+  split: str
+  number: int
+  entries: Sequence[Entry]
+
+  @property
+  def name(self) -> str:
+    """Name of its files; in order of the split."""
+    return f'{self.split}-{self.number:05d}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """All there is to do.
+
+  Attributes:
+    shards: In order of splits and records.
+    config: What the result depends on; two plans that agree in it give the
+      same set.
+  """
+
+  shards: Sequence[Shard]
+  config: Mapping[str, Any]
+
+  @property
+  def config_hash(self) -> str:
+    """Equal for plans that give the same set."""
+    return _digest([json.dumps(self.config, sort_keys=True)])
+
+  @property
+  def total(self) -> int:
+    """Clips of all shards."""
+    return sum(len(shard.entries) for shard in self.shards)
+
+  def folder(self, output: pathlib.Path) -> pathlib.Path:
+    """Where the shards are kept until all are there."""
+    return output / '.staging' / self.config_hash[:16]
+
+
+def make_plan(
+  entries: Sequence[Entry],
+  num_shards: int | None,
+  clips_per_shard: int,
+  options: Mapping[str, Any],
+) -> Plan:
+  """Divides clips among shards.
+
+  Raises:
+    ValueError: For no clips, a clip id used twice, or names TFDS can't take.
+  """
+  if not entries:
+    raise ValueError('no clips to prepare')
+  if clips_per_shard < 1 or (num_shards is not None and num_shards < 1):
+    raise ValueError('num_shards and clips_per_shard must be positive')
+  splits: dict[str, list[Entry]] = {}
+  ids: set[tuple[str, str]] = set()
+  for entry in entries:
+    key = (entry.split, entry.clip_id)
+    if key in ids:
+      raise ValueError(
+        f'clip id {entry.clip_id!r} is used twice in {entry.split}'
+      )
+    ids.add(key)
+    splits.setdefault(entry.split, []).append(entry)
+  shards: list[Shard] = []
+  for split, members in splits.items():
+    clip_writer.check_name(options['name'], split)
+    length = -(-len(members) // num_shards) if num_shards else clips_per_shard
+    for number, first in enumerate(range(0, len(members), length)):
+      shards.append(Shard(split, number, members[first : first + length]))
+  config = {
+    **options,
+    'format': _FORMAT,
+    'num_shards': num_shards,
+    'clips_per_shard': clips_per_shard,
+    'clips': _digest(json.dumps(_described(entry)) for entry in entries),
+    'video_files': _digest(_file_states(entries)),
+  }
+  return Plan(shards, config)
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+  # The folder may move between an interruption and its continuation.
+  fields = {**dataclasses.asdict(entry), 'path': None, 'message': ''}
+  for name in ('packed', 'seconds'):
+    if not fields[name]:
+      del fields[name]  # sets made before there was such a field
+  return fields
+
+
+def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
+  """Size and time of each video: a file replaced is another input."""
+  for path in sorted({entry.path for entry in entries if entry.path}):
+    try:
+      state = os.stat(path)
+    except OSError:
+      yield 'gone'
+    else:
+      yield f'{state.st_size} {state.st_mtime_ns}'
+
+
+def _digest(lines: Iterable[str]) -> str:
+  digest = hashlib.sha256()
+  for line in lines:
+    digest.update(line.encode('utf-8', 'surrogateescape') + b'\n')
+  return digest.hexdigest()

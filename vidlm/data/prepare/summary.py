@@ -1,0 +1,73 @@
+"""The counts of a preparation: printed, written, read again."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+
+from vidlm.data.prepare import staging
+from vidlm.data.store import clip_writer
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What came of a preparation.
+
+  Attributes:
+    total: Clips asked for.
+    ok: Clips in the set.
+    failed: How many failed, by reason.
+    splits: Clips in each split.
+    output: Folder of the set.
+  """
+
+  total: int
+  ok: int
+  failed: dict[str, int]
+  splits: dict[str, int]
+  output: str
+
+  @property
+  def coverage(self) -> float:
+    """Share of the clips asked for that are in the set."""
+    return self.ok / self.total
+
+  def __str__(self) -> str:
+    splits = ', '.join(f'{name} {n}' for name, n in self.splits.items())
+    text = f'{self.output}: {self.ok} of {self.total} clips ({splits})'
+    if self.failed:
+      reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
+      failures = self.total - self.ok
+      text += f'; {failures} failed ({reasons}), see errors.jsonl'
+    return f'{text}; coverage {100 * self.coverage:.2f} %'
+
+
+def write(
+  folder: pathlib.Path, summary: Summary, failures: Iterable[Mapping[str, str]]
+) -> None:
+  """Writes errors.jsonl and summary.json.
+
+  Args:
+    folder: Of the set.
+    summary: The counts.
+    failures: A line each.
+  """
+  temporary = folder / '.errors.jsonl.incomplete'
+  with open(temporary, 'w', encoding='utf-8') as file:
+    for failure in failures:
+      file.write(json.dumps(failure, ensure_ascii=False) + '\n')
+  clip_writer.replace(str(temporary), str(folder / 'errors.jsonl'))
+  fields = dataclasses.asdict(summary)
+  del fields['output']
+  fields['coverage'] = summary.coverage
+  staging.write_json(folder / 'summary.json', fields)
+
+
+def read(folder: pathlib.Path) -> Summary | None:
+  """The counts of a finished set; None of one that isn't."""
+  path = folder / 'summary.json'
+  if not path.exists() or not (folder / 'dataset_info.json').exists():
+    return None
+  fields = json.loads(path.read_text(encoding='utf-8'))
+  fields.pop('coverage')
+  return Summary(**fields, output=str(folder))

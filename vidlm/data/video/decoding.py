@@ -1,0 +1,293 @@
+"""Decodes the frames of a clip from a video file that may be hostile.
+
+PyAV, one thread. The decoder seeks to the clip, decodes no further than the
+last frame wanted, and converts only the frames wanted. The frame at time t is
+the one a player shows: the last whose timestamp is at or before t, where t = 0
+is the start of the video stream. A clip decoded by seeking is bit-identical
+to one decoded from the file's beginning.
+
+libav is handed local regular files only, behind a whitelist of demuxers and
+the `file` protocol, so that a playlist can't name another file. What this
+module can't do is stop libav once it hangs or crashes: for files that are not
+your own use `decode_pool.DecodePool`.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import av
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vidlm.data.video import reader as frames_lib
+from vidlm.data.video import sampling
+
+select_frames = sampling.select_frames
+
+SUFFIXES = (
+  '.mp4',
+  '.m4v',
+  '.mov',
+  '.mkv',
+  '.webm',
+  '.avi',
+  '.mpg',
+  '.mpeg',
+  '.ts',
+  '.flv',
+  '.wmv',
+  '.3gp',
+  '.ogv',
+  '.gif',
+)
+_OPTIONS = {
+  'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
+  'flv,asf,ogg,gif',
+  'protocol_whitelist': 'file',
+}
+DecodeError = frames_lib.DecodeError
+Limits = frames_lib.Limits
+REASONS = frames_lib.REASONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """Decoded frames of a clip.
+
+  Attributes:
+    frames: RGB; an array, or one JPEG a frame where that was asked for.
+    times: Seconds in the file for which each frame was looked up.
+    start: Of the clip in the file, seconds.
+    end: Likewise; the video's end where the clip would end after it.
+  """
+
+  frames: UInt8[np.ndarray, 'T H W 3'] | tuple[bytes, ...]
+  times: Float[np.ndarray, ' T']
+  start: float
+  end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+  """What a file's headers say.
+
+  Attributes:
+    duration: Seconds of video, measured where the headers don't tell.
+    fps: Average rate; 0 where unknown.
+    width: Of a frame as displayed (rotation and pixel aspect not applied).
+    height: Likewise.
+    n_frames: As written in the file; 0 where unknown.
+  """
+
+  duration: float
+  fps: float
+  width: int
+  height: int
+  n_frames: int
+
+
+def probe(path: str, limits: Limits = Limits()) -> VideoInfo:
+  """Reads a file's headers.
+
+  Raises:
+    DecodeError: If it isn't a video libav can open within the limits.
+  """
+  with open_video(path, limits) as (container, stream):
+    duration, _ = _duration(path, container, stream, limits)
+    return VideoInfo(
+      duration=duration,
+      fps=float(stream.average_rate or 0),
+      width=stream.codec_context.width,
+      height=stream.codec_context.height,
+      n_frames=stream.frames,
+    )
+
+
+def decode_clip(
+  path: str,
+  start: float | None = None,
+  end: float | None = None,
+  *,
+  fps: float = 2.0,
+  min_frames: int = 8,
+  max_frames: int = 64,
+  size: int | None = None,
+  quality: int | None = None,
+  limits: Limits = Limits(),
+) -> Clip:
+  """Decodes a clip at the times of `sampling.sample_times`.
+
+  Where min_frames makes the sampling denser than fps, a frame of the source is
+  returned once only: a video of one frame gives one.
+
+  Args:
+    path: A local file.
+    start: Seconds; by default the file's start.
+    end: Seconds; by default the file's end.
+    fps: Frames a second.
+    min_frames: Of a short clip, this many are spread over it.
+    max_frames: Of a long clip, no more than this many, spread over it.
+    size: Length of the shorter side in pixels; None keeps it.
+    quality: JPEG quality; encodes each frame as it comes. None gives arrays.
+    limits: What a file may cost.
+
+  Returns:
+    The clip.
+
+  Raises:
+    DecodeError: With a code out of REASONS and one line.
+    ValueError: For arguments that make no sense.
+  """
+  keep = (lambda f: f) if quality is None else encode_jpeg(quality)
+  plan = dict(fps=fps, min_frames=min_frames, max_frames=max_frames)
+  for exact in (False, True):
+    with open_video(path, limits) as (container, stream):
+      first, last, sure = _bounds(path, container, stream, start, end, limits)
+      times = sampling.sample_times(first, last, **plan)
+      dense = len(times) > 1 and times[1] - times[0] < 0.999 / fps
+      reader = frames_lib.FrameReader(container, stream, limits)
+      converter = frames_lib.RgbConverter(
+        size, limits, stream.sample_aspect_ratio
+      )
+      kept, ids = _convert(reader, converter, times, keep)
+      video_end = reader.end()
+    # A container's duration may be its audio's; then the video's own end,
+    # known only now, decides, and the clip is sampled once more.
+    if exact or sure or video_end is None or last - video_end <= 1 / fps:
+      break
+    if video_end <= first:
+      raise DecodeError('empty', f'{path}: no frame at or after {first:g} s')
+    end = video_end
+  if dense:
+    fresh = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
+    kept, times = [kept[i] for i in fresh], times[fresh]
+  stored = np.stack(kept) if quality is None else tuple(kept)
+  return Clip(stored, times, first, last)
+
+
+def encode_jpeg(
+  quality: int,
+) -> Callable[[UInt8[np.ndarray, 'H W 3']], bytes]:
+  """Returns a function that encodes an RGB frame as JPEG.
+
+  Small frames keep their colour at full resolution: of 32 x 32 pixels there
+  would be little left of it otherwise.
+  """
+  from PIL import Image
+
+  def encode(frame: UInt8[np.ndarray, 'H W 3']) -> bytes:
+    buffer = io.BytesIO()
+    chroma = '4:4:4' if min(frame.shape[:2]) < 128 else '4:2:0'
+    Image.fromarray(frame).save(
+      buffer, 'JPEG', quality=quality, subsampling=chroma
+    )
+    return buffer.getvalue()
+
+  return encode
+
+
+def _convert(
+  reader: frames_lib.FrameReader,
+  converter: frames_lib.RgbConverter,
+  times: Float[np.ndarray, ' T'],
+  keep: Callable[[UInt8[np.ndarray, 'H W 3']], Any],
+) -> tuple[list[Any], list[int]]:
+  """Converts the frame shown at each time; also returns their identities."""
+  kept: list[Any] = []
+  ids: list[int] = []
+  for frame, frame_id in reader.frames_at(times):
+    same = ids and ids[-1] == frame_id
+    kept.append(kept[-1] if same else keep(converter(frame)))
+    ids.append(frame_id)
+  return kept, ids
+
+
+@contextlib.contextmanager
+def open_video(path: str, limits: Limits) -> Iterator[tuple[Any, Any]]:
+  """Opens a file's first video stream: yields the container and the stream.
+
+  Raises:
+    DecodeError: Also for what libav raises in the body of the `with`.
+  """
+  with frames_lib.reasons('not_found', path):
+    mode = os.stat(path).st_mode
+  with frames_lib.reasons('open_failed', path):
+    if not stat.S_ISREG(mode):
+      raise DecodeError('open_failed', 'not a regular file')
+    container = av.open(
+      'file:' + os.path.abspath(path),
+      # To find out what a stream is, libav decodes some of it; twice, for
+      # what is coded may be a little more than what is shown.
+      options=_OPTIONS
+      | {'max_pixels': str(min(2 * limits.max_pixels, 2**31 - 1))},
+      metadata_errors='replace',
+    )
+  try:
+    # Only libav's errors: what else the caller does is not the file's fault.
+    with frames_lib.reasons('corrupt', path, (av.FFmpegError,)):
+      stream = _video_stream(container, limits)
+      stream.codec_context.thread_count = 1
+      yield container, stream
+  finally:
+    # A container alone does not give back the memory of its decoders.
+    for stream in container.streams:
+      if stream.codec_context is not None:
+        with contextlib.suppress(av.FFmpegError):
+          stream.codec_context.flush_buffers()
+    container.close()
+
+
+def _video_stream(container: Any, limits: Limits) -> Any:
+  # A picture attached to a song is a video stream too, to libav.
+  streams: Sequence[Any] = [
+    stream
+    for stream in container.streams.video
+    if not stream.disposition & av.stream.Disposition.attached_pic
+  ]
+  if not streams:
+    raise DecodeError('no_video_stream', 'no video stream')
+  stream = streams[0]
+  context = stream.codec_context
+  if context is None:
+    raise DecodeError('no_decoder', 'no decoder for its video')
+  frames_lib.check_size(context.width, context.height, limits)
+  return stream
+
+
+def _bounds(
+  path: str,
+  container: Any,
+  stream: Any,
+  start: float | None,
+  end: float | None,
+  limits: Limits,
+) -> tuple[float, float, bool]:
+  """Start and end of the clip, and whether the video surely lasts so long."""
+  duration, sure = _duration(path, container, stream, limits)
+  first = max(start or 0.0, 0.0)
+  last = duration if end is None else min(end, duration)
+  if not first < last:
+    wanted = 'its end' if end is None else f'{end:g} s'
+    raise DecodeError(
+      'empty',
+      f'clip from {first:g} s to {wanted} of a video of '
+      f'{duration:g} s is empty',
+    )
+  return first, last, sure
+
+
+def _duration(
+  path: str, container: Any, stream: Any, limits: Limits
+) -> tuple[float, bool]:
+  """Seconds of video, and whether they are those of the video stream."""
+  if stream.duration and stream.duration > 0:
+    return float(stream.duration * stream.time_base), True
+  if container.duration and container.duration > 0:
+    return container.duration / av.time_base, False
+  with open_video(path, limits) as (container, stream):
+    return frames_lib.measure(container, stream), True

@@ -1,0 +1,227 @@
+"""One decoding process: limits itself, then serves clips over a pipe.
+
+It says when it is ready. A request is a line of JSON on stdin. A response is a
+line of JSON on stdout followed by the JPEG bytes it announces. Nothing is
+unpickled on either side, so a worker that a hostile video has taken over can't
+run code in its parent.
+
+Only PyAV, numpy and Pillow are imported, so a worker starts in a quarter of a
+second and small.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vidlm.data.video import cuts, decoding, stills
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeTask:
+  """A clip to decode.
+
+  Attributes:
+    path: A local file.
+    start: Seconds; None for the file's start.
+    end: Seconds; None for the file's end.
+    fps: As min_frames and max_frames, see `sampling.sample_times`.
+    min_frames: Of a short clip.
+    max_frames: Of a long clip.
+    size: Shorter side in pixels; None keeps it.
+    quality: Of the JPEG.
+    limits: What the file may cost.
+    cut: Instead of frames, where to cut the film: see `cuts.boundaries`.
+    frame_rate: Frames a second where `path` is a folder of frames.
+    min_seconds: A clip of which the file has less is too short.
+    min_share: Likewise, as a share of what was asked for.
+    seconds: What was asked for, where the file holds the clip alone; 0 if
+      unknown.
+  """
+
+  path: str
+  start: float | None = None
+  end: float | None = None
+  fps: float = 2.0
+  min_frames: int = 8
+  max_frames: int = 64
+  size: int | None = 256
+  quality: int = 95
+  limits: decoding.Limits = decoding.Limits()
+  cut: str | None = None
+  frame_rate: float = 30.0
+  min_seconds: float = 0.0
+  min_share: float = 0.0
+  seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeResult:
+  """What became of a clip.
+
+  Attributes:
+    reason: '' if it was decoded, else one of `decoding.REASONS`.
+    message: One line that says more.
+    frames: JPEG bytes.
+    times: Seconds in the file, one a frame; or the boundaries of the cuts.
+    start: Seconds in the file.
+    end: Seconds in the file.
+  """
+
+  reason: str = ''
+  message: str = ''
+  frames: tuple[bytes, ...] = ()
+  times: tuple[float, ...] = ()
+  start: float = 0.0
+  end: float = 0.0
+
+  @property
+  def ok(self) -> bool:
+    """Whether the clip was decoded."""
+    return not self.reason
+
+
+def decode(task: DecodeTask) -> DecodeResult:
+  """Decodes a clip to JPEG; never raises, whatever the file is."""
+  try:
+    if task.cut is not None:
+      return DecodeResult(
+        times=cuts.boundaries(task.path, task.cut, task.limits)
+      )
+    clip = _decode_clip(task)
+    _check_length(task, clip)
+  except decoding.DecodeError as error:
+    return DecodeResult(reason=error.code, message=error.message)
+  except MemoryError:
+    return DecodeResult('out_of_memory', f'{task.path}: out of memory')
+  except Exception as error:
+    # One odd clip must not end a run of millions.
+    message = f'{task.path}: {type(error).__name__}: {error}'
+    return DecodeResult('error', ' '.join(message.split()))
+  times = tuple(float(time) for time in clip.times)
+  return DecodeResult(
+    frames=tuple(clip.frames), times=times, start=clip.start, end=clip.end
+  )
+
+
+def _decode_clip(task: DecodeTask) -> decoding.Clip:
+  how = dict(
+    fps=task.fps, min_frames=task.min_frames, max_frames=task.max_frames
+  )
+  is_still = task.path.lower().endswith(stills.SUFFIXES)
+  if not is_still and not os.path.isdir(task.path):
+    return decoding.decode_clip(
+      task.path,
+      task.start,
+      task.end,
+      **how,
+      size=task.size,
+      quality=task.quality,
+      limits=task.limits,
+    )
+  paths, times, start, end = stills.sample_stills(
+    task.path, task.start, task.end, frame_rate=task.frame_rate, **how
+  )
+  encode = decoding.encode_jpeg(task.quality)
+  frames = tuple(
+    encode(image) for image in stills.read_images(paths, task.size, task.limits)
+  )
+  return decoding.Clip(frames, np.array(times), start, end)
+
+
+def _check_length(task: DecodeTask, clip: decoding.Clip) -> None:
+  """Refuses a clip most of which the file doesn't have."""
+  seconds = clip.end - clip.start
+  wanted = task.min_seconds
+  asked = task.seconds
+  if task.end is not None:
+    asked = task.end - (task.start or 0.0)
+  wanted = max(wanted, task.min_share * asked)
+  # A hundredth: durations in headers are rounded.
+  if seconds < wanted - 0.01:
+    raise decoding.DecodeError(
+      'too_short',
+      f'{task.path}: {seconds:.2f} s of the clip, need {wanted:.2f} s',
+    )
+
+
+def encode_task(task: DecodeTask) -> bytes:
+  """The request line of a task."""
+  return json.dumps(dataclasses.asdict(task)).encode() + b'\n'
+
+
+def decode_task(line: bytes) -> DecodeTask:
+  """The task of a request line."""
+  fields = json.loads(line)
+  fields['limits'] = decoding.Limits(**fields['limits'])
+  return DecodeTask(**fields)
+
+
+def write_result(result: DecodeResult, out: BinaryIO) -> None:
+  """Writes a result as a header line and its frames."""
+  header: dict[str, Any] = dataclasses.asdict(result)
+  header['frames'] = [len(frame) for frame in result.frames]
+  out.write(json.dumps(header).encode() + b'\n')
+  for frame in result.frames:
+    out.write(frame)
+  out.flush()
+
+
+def limit_memory(memory: int) -> None:
+  """Caps this process's address space, in bytes, and forbids core dumps."""
+  import resource
+
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  _, hard = resource.getrlimit(resource.RLIMIT_AS)
+  memory = _within(memory, hard)
+  resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _within(wanted: int, hard: int) -> int:
+  import resource
+
+  return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _limit_cpu(seconds: int) -> None:
+  """Lets the next task use so much CPU; then SIGXCPU ends the process."""
+  import resource
+
+  usage = resource.getrusage(resource.RUSAGE_SELF)
+  used = usage.ru_utime + usage.ru_stime
+  _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+  soft = _within(int(used) + 1 + seconds, hard)
+  resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def serve(
+  memory: int,
+  cpu_seconds: int,
+  decode: Callable[[DecodeTask], DecodeResult] = decode,
+) -> None:
+  """Serves tasks from stdin until it closes.
+
+  Args:
+    memory: Bytes of address space.
+    cpu_seconds: For one task.
+    decode: What to do with a task.
+  """
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+  # Whatever a library prints must not get between header and frames.
+  out = os.fdopen(os.dup(1), 'wb')
+  os.dup2(2, 1)
+  limit_memory(memory)
+  out.write(b'ready\n')
+  out.flush()
+  for line in sys.stdin.buffer:
+    _limit_cpu(cpu_seconds)
+    write_result(decode(decode_task(line)), out)
+
+
+if __name__ == '__main__':
+  serve(memory=int(sys.argv[1]), cpu_seconds=int(sys.argv[2]))

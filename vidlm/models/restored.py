@@ -1,0 +1,90 @@
+"""A trained VLM, put together again from its MODEL_DIR."""
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from vidlm.core import launch, runs, step
+from vidlm.data.feed.vocabulary import AnyVocabulary
+from vidlm.interop import fitting, huggingface, paligemma_gin, paths, weights
+from vidlm.models import objective as objective_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoredVLM:
+  """What captioning and scoring need.
+
+  Attributes:
+    objective: With its model in `.model`.
+    params: Nested arrays {img, llm}.
+    vocabulary: Of prompts and captions.
+    num_frames: T of the training run.
+    image_size: Pixels of the training run.
+    lengths: Tokens of 'inputs' and 'targets' in training.
+    checkpoint: The path that was read.
+  """
+
+  objective: Any
+  params: Any
+  vocabulary: AnyVocabulary
+  num_frames: int
+  image_size: int
+  lengths: Mapping[str, int]
+  checkpoint: str
+
+
+def load_vlm(checkpoint: str) -> RestoredVLM:
+  """Reads a model with the config.gin that lies beside it.
+
+  The current gin configuration is cleared.
+
+  Args:
+    checkpoint: A MODEL_DIR, a checkpoint in it, what `vidlm convert` made of
+      one, or a PaliGemma with its tokenizer.json; local, gs:// or
+      hf://owner/name.
+
+  Raises:
+    FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    ValueError: If it is no video VLM's, or the weights are damaged.
+  """
+  folder = paths.local(checkpoint)
+  with launch.isolated_gin():
+    _parse(folder)
+    objective = launch.macro('MODEL')
+    if not isinstance(objective, objective_lib.VLMObjective):
+      raise ValueError(
+        f'{checkpoint}: holds a {type(objective).__name__}, no video VLM; give '
+        'the MODEL_DIR of `vidlm train`'
+      )
+    vocabulary = launch.macro('VOCABULARY')
+    num_frames = launch.macro('NUM_FRAMES')
+    image_size = launch.macro('IMAGE_SIZE')
+    lengths = dict(launch.macro('TASK_FEATURE_LENGTHS'))
+  return RestoredVLM(
+    objective=objective,
+    params=fitting.load_params(
+      folder, lambda: step.parameter_shapes(objective), vocabulary.size
+    ),
+    vocabulary=vocabulary,
+    num_frames=num_frames,
+    image_size=image_size,
+    lengths=lengths,
+    checkpoint=checkpoint,
+  )
+
+
+def _parse(folder: str) -> None:
+  """Parses the config.gin of a folder, or one made from its config.json."""
+  described = None
+  if not weights.has_run(folder):
+    described = huggingface.paligemma(folder)
+  if described is None:
+    weights.parse_run(folder)
+    return
+  tokenizer = f'{folder}/{paligemma_gin.TOKENIZER}'
+  with tempfile.TemporaryDirectory() as temporary:
+    path = pathlib.Path(temporary) / runs.CONFIG
+    path.write_text(paligemma_gin.text(described, tokenizer))
+    launch.parse_gin([str(path)])
