@@ -177,8 +177,8 @@ def test_output_below_a_file_is_one_line(call, capsys, tmp_path):
 
 
 TINY = """from __gin__ import dynamic_registration
-from vidlm.miniature import config
-from vidlm.miniature import prepare
+from vidlm.miniature.world import config
+from vidlm.miniature.world import prepare
 prepare.prepare_miniature.config = @config.MiniatureConfig()
 config.MiniatureConfig:
   image_text = 64

@@ -10,15 +10,15 @@ import pytest
 from vidlm.core import command_line
 
 _LOUD = """
-from vidlm.core import commands
+from vidlm.core import command_line
 
 def run(args):
   for i in range(100_000):
     print('line', i)
 
 import sys
-loud = commands.Command('loud', 'prints', lambda parser: None, run, False)
-sys.exit(commands.run('toy', 'a toy', [loud], ['loud']))
+loud = command_line.Command('loud', 'prints', lambda parser: None, run, False)
+sys.exit(command_line.run('toy', 'a toy', [loud], ['loud']))
 """
 
 

@@ -23,7 +23,7 @@ def recipe(tmp_path):
   path = tmp_path / 'recipe.gin'
   path.write_text(
     'from __gin__ import dynamic_registration\n'
-    'from vidlm.data import tasks\n'
+    'from vidlm.data.feed import tasks\n'
     'BATCH_SIZE = 4\n'
     'FRAMES = @tasks.FrameOptions()\n'
     'tasks.FrameOptions.num_frames = %BATCH_SIZE\n'
@@ -95,7 +95,7 @@ def test_values_that_may_stand_for_each_other(
   recipe, tmp_path, recipe_has, given
 ):
   text = 'from __gin__ import dynamic_registration\n'
-  text += 'from vidlm.data import tasks\n'
+  text += 'from vidlm.data.feed import tasks\n'
   (tmp_path / 'more.gin').write_text(f'{text}VALUE = {recipe_has}\n')
   launch.parse_gin([recipe, str(tmp_path / 'more.gin')], [f'VALUE={given}'])
 

@@ -190,7 +190,7 @@ def test_kill_9(folder, tmp_path, seconds: float) -> None:
   """At whatever moment it dies, its workers go too, and a rerun completes."""
   output = str(tmp_path / 'out')
   code = (
-    'from vidlm.data import prepare; prepare.prepare_folder('
+    'from vidlm.data.prepare import pipeline; pipeline.prepare_folder('
     f'{str(folder)!r}, {output!r}, workers=1, size=32, clips_per_shard=1)'
   )
   process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 # A worker that fails as the name of the file says.
 MISBEHAVING = """
 import os, pathlib, sys, time
-from vidlm.data import decode_worker
+from vidlm.data.video import worker
 
 def decode(task):
   name = pathlib.Path(task.path).name
@@ -32,11 +32,11 @@ def decode(task):
   if name == 'babble':
     os.write(int(os.environ['OUT']), b'{"frames": [-1]}' + bytes([10]))
     time.sleep(1000)
-  return decode_worker.DecodeResult(frames=(name.encode(),), times=(0.0,))
+  return worker.DecodeResult(frames=(name.encode(),), times=(0.0,))
 
 real = os.dup(1)
 os.environ['OUT'] = str(real)
-decode_worker.serve(int(sys.argv[1]), int(sys.argv[2]), decode)
+worker.serve(int(sys.argv[1]), int(sys.argv[2]), decode)
 """
 
 

@@ -189,10 +189,10 @@ def test_hostile_files(hostile) -> None:
 def test_size_bomb_takes_little_memory(hostile) -> None:
   """A frame of it would take 100 MB, its RGB another 200."""
   code = f"""
-from vidlm.data import video
+from vidlm.data.video import decoding
 try:
-  video.decode_clip({hostile['size_bomb.mp4'][0]!r})
-except video.DecodeError as error:
+  decoding.decode_clip({hostile['size_bomb.mp4'][0]!r})
+except decoding.DecodeError as error:
   status = open('/proc/self/status').read()
   print(error.code, status.split('VmHWM:')[1].split()[0])
 """

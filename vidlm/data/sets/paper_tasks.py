@@ -2,7 +2,7 @@
 
 Importing this module registers them, as T5's task modules do:
 
-  from vidlm.data import paper_tasks
+  from vidlm.data.sets import paper_tasks
   seqio.TaskRegistry.names()
 
 The clip sets need not be there: a task reads its own when it is used, from
