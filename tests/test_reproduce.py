@@ -62,8 +62,11 @@ def test_miniature_makes_the_tables_of_the_miniature(name: str):
   done = run(name, '--miniature', '--dry_run', '--runs=my runs')
   assert done.returncode == 0, done.stderr
   made = shlex.split(done.stdout.splitlines()[0])
-  script = 'demo.py' if name == 'figure_5' else 'miniature_tables.py'
-  assert made[:3] == ['python', str(SCRIPTS / script), '--output=my runs']
+  program = 'demo' if name == 'figure_5' else 'tables'
+  assert made[:5] == [
+    *('python', '-m', 'vidlm.miniature', program),
+    '--output=my runs',
+  ]
   shown = f'cat my\\ runs/report/{name}.md'
   assert (shown in done.stdout) == (name != 'figure_5')
 
