@@ -28,7 +28,7 @@ from typing import Any
 
 from transformers_cases import CASES, SAMPLES, SIZES, Sizes, make
 
-from vidlm.core import huge_pages
+from vidlm.core import files, huge_pages
 
 SIDES = ('ours', 'transformers')
 
@@ -224,8 +224,8 @@ def main() -> None:
       flush=True,
     )
   if args.output:
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + '\n')
+    files.make_folder(args.output.parent)
+    files.write_json(args.output, result)
 
 
 if __name__ == '__main__':

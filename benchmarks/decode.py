@@ -21,7 +21,6 @@ all methods take turns, in one process. "A core" is a second of CPU time.
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
 import platform
@@ -36,6 +35,7 @@ from typing import Any
 import av
 import numpy as np
 
+from vidlm.core import files
 from vidlm.data.video import decoding, sampling, worker
 
 FPS = 30
@@ -334,8 +334,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     'seed': args.seed,
     'rows': rows,
   }
-  args.output.parent.mkdir(parents=True, exist_ok=True)
-  args.output.write_text(json.dumps(result, indent=2) + '\n')
+  files.make_folder(args.output.parent)
+  files.write_json(args.output, result)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,6 @@ ahead after that is nobody's gain. CPU time is that of all threads together.
 import argparse
 import dataclasses
 import io
-import json
 import os
 import pathlib
 import platform
@@ -38,7 +37,7 @@ import PIL.Image
 import seqio
 import tensorflow as tf
 
-from vidlm.core import processes
+from vidlm.core import files, processes
 from vidlm.data.feed import batches as feed
 from vidlm.data.feed import pixels as preprocess
 from vidlm.data.feed import tasks, vocabulary
@@ -244,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     },
     'results': rows,
   }
-  args.output.write_text(json.dumps(result, indent=2) + '\n')
+  files.write_json(args.output, result)
 
 
 def _processor() -> str:

@@ -275,8 +275,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   output = pathlib.Path(
     args.output or ROOT / 'benchmarks' / 'results' / f'gpu_{kind}.json'
   )
-  output.parent.mkdir(parents=True, exist_ok=True)
-  output.write_text(json.dumps(report, indent=2) + '\n')
+  from vidlm.core import files
+
+  files.make_folder(output.parent)
+  files.write_json(output, report)
   print(f'written to {output}')
 
 

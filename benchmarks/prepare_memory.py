@@ -25,6 +25,8 @@ from typing import Any
 import av
 import numpy as np
 
+from vidlm.core import files
+
 _SECONDS = 0.1  # between two looks
 _VIDEOS = 40
 
@@ -196,8 +198,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     'most_of_command_bytes': most,
     'rows': rows,
   }
-  args.output.parent.mkdir(parents=True, exist_ok=True)
-  args.output.write_text(json.dumps(result, indent=2) + '\n')
+  files.make_folder(args.output.parent)
+  files.write_json(args.output, result)
   for row in rows:
     print(
       f'{row["clips"]:6} clips: command {row["command_bytes"] / 2**20:.0f} '

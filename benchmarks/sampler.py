@@ -15,7 +15,6 @@ of nucleus sampling with the same keys for both.
 import argparse
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import platform
@@ -29,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidlm.core import files
 from vidlm.models import decoding, flops, samplers
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
@@ -296,8 +296,8 @@ def main() -> None:
       for paper in [arithmetic(Paper(), k)]
     },
   }
-  args.output.parent.mkdir(parents=True, exist_ok=True)
-  args.output.write_text(json.dumps(result, indent=2) + '\n')
+  files.make_folder(args.output.parent)
+  files.write_json(args.output, result)
   for row in rows:
     print(
       f'K = {row["num_samples"]}: {row["time_ratio"]:.1f}x the time, '

@@ -22,7 +22,7 @@ from dualenc.evals import (
   retrieval,
 )
 from dualenc.models import two_towers
-from vidlm.core import command_line
+from vidlm.core import command_line, files
 from vidlm.data.store import clip_reader as clips_lib
 from vidlm.data.store import records
 
@@ -222,10 +222,8 @@ def evaluate(
     **views.describe(towers.model.img.num_frames),
   }
   if output:
-    os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
-    with open(f'{output}.partial', 'w', encoding='utf-8') as file:
-      json.dump(scores, file, indent=2)
-    os.replace(f'{output}.partial', output)
+    files.make_folder(os.path.dirname(output) or '.')
+    files.write_text(output, json.dumps(scores, indent=2))
   return scores
 
 

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vidlm.core import files
 from vidlm.evals import paper_tables
 
 
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   except ValueError as error:
     parser.error(str(error))
   folder = pathlib.Path(args.output)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   plot = {}
   if args.table.startswith('figure'):
     from vidlm.evals import paper_plot
@@ -159,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     **plot,
   }
   for suffix, text in texts.items():
-    (folder / f'{args.table}.{suffix}').write_text(text, encoding='utf-8')
+    files.write_text(folder / f'{args.table}.{suffix}', text)
   print(texts['md'])
 
 

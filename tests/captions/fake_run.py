@@ -5,7 +5,7 @@ kills itself with SIGKILL at the one it was told.
 """
 
 import argparse
-import builtins
+import contextlib
 import hashlib
 import json
 import os
@@ -116,33 +116,26 @@ class Moments:
 
     setattr(module, name, hooked)
 
-  def open(self, path, mode='r', *args, **kwargs):
-    file = builtins.open(path, mode, *args, **kwargs)  # noqa: SIM115
-    if 'w' in mode:
-      write = file.write
+  def in_halves(self, module):
+    original = module.writer
 
-      def in_two(data):
-        write(data[: len(data) // 2])
-        file.flush()
-        self.tick(f'half written {path}')
-        write(data[len(data) // 2 :])
+    @contextlib.contextmanager
+    def writer(path, **how):
+      with original(path, **how) as file:
+        yield _Halves(file, lambda: self.tick(f'half written {path}'))
 
-      return _Written(file, in_two)
-    return file
+    module.writer = writer
 
 
-class _Written:
-  def __init__(self, file, write):
-    self.file, self.write = file, write
+class _Halves:
+  def __init__(self, file, between):
+    self.file, self.between = file, between
 
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *error):
-    self.file.close()
-
-  def __getattr__(self, name):
-    return getattr(self.file, name)
+  def write(self, data):
+    self.file.write(data[: len(data) // 2])
+    self.file.flush()
+    self.between()
+    self.file.write(data[len(data) // 2 :])
 
 
 def main():
@@ -157,10 +150,10 @@ def main():
   args = parser.parse_args()
 
   from vidlm.captions import caption
-  from vidlm.data.store import caption_rows
+  from vidlm.core import files
 
   moments = Moments(args.kill_at)
-  caption_rows.open = moments.open
+  moments.in_halves(files)
   moments.around(os, 'fsync')
   moments.around(os, 'replace')
   moments.around(os, 'unlink')

@@ -49,7 +49,7 @@ def rewrite(output, shard, change):
   files = [
     captions_lib.describe_file(output / f['name']) for f in manifest['files']
   ]
-  captions_lib.write_bytes(
+  files.write_bytes(
     output / captions_lib.MANIFEST,
     captions_lib.manifest_bytes(manifest['config'], files),
   )

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from vidlm.captions import verify
+from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.instruct import client, parse, summarize
 from vidlm.instruct.client import Completion
@@ -53,7 +54,7 @@ def frames(tmp_path):
     captions_lib.config_hash(config), config, 'digest', 'image'
   )
   captions_lib.write_file(path, rows, info)
-  captions_lib.write_bytes(
+  files.write_bytes(
     folder / captions_lib.MANIFEST,
     captions_lib.manifest_bytes(config, [captions_lib.describe_file(path)]),
   )

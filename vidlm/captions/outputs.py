@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 
 from vidlm.captions import identity, inputs
-from vidlm.core import processes
+from vidlm.core import files, processes
 from vidlm.data.store import caption_sets as captions_lib
 
 
@@ -79,10 +79,7 @@ class CaptionSet:
     self._source = source
     self._group = group
     self._digests: dict[int, str] = {}
-    try:
-      self._folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise ValueError(f'--output={output}: {error.strerror}') from None
+    files.make_folder(self._folder, '--output')
 
   def _path(self, shard: int) -> pathlib.Path:
     name = captions_lib.file_name(shard, self._source.num_shards)
@@ -240,7 +237,7 @@ class CaptionSet:
         [captions_lib.describe_file(self._path(i)) for i in self._all()],
       )
       if not manifest.exists() or manifest.read_bytes() != data:
-        captions_lib.write_bytes(manifest, data)
+        files.write_bytes(manifest, data)
     elif not self._group.distributed:
       return None
     else:
@@ -297,5 +294,5 @@ class CaptionSet:
       if name not in wanted:
         logging.warning('%s: removed, of another division', name)
         os.unlink(self._folder / name)
-    for partial in captions_lib.partial_files(self._folder):
+    for partial in files.partials(self._folder):
       partial.unlink(missing_ok=True)

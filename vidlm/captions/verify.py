@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from absl import logging
 
+from vidlm.core import files
 from vidlm.data.store import caption_rows
 from vidlm.data.store import caption_sets as captions_lib
 
@@ -149,7 +150,7 @@ def _file_problems(
   except ValueError as error:
     yield Problem(name, None, str(error))
     return
-  digest = caption_rows.sha256(path)
+  digest = files.sha256(path)
   if digest != entry['sha256']:
     yield Problem(
       name, None, f'sha256 is {digest[:12]}..., expected {entry["sha256"]}'

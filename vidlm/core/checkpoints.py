@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from vidlm.core import fingerprints, train_state, trees
+from vidlm.core import files, fingerprints, train_state, trees
 
 _PREFIX = 'checkpoint'
 
@@ -41,13 +41,7 @@ class Checkpoints:
       enable_async_checkpointing=True,
       cleanup_tmp_directories=True,
     )
-    try:
-      epath.Path(self._dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise ValueError(
-        f'MODEL_DIR={model_dir}: {error.strerror or error}; choose a folder '
-        'that can be written'
-      ) from error
+    files.make_folder(model_dir, 'MODEL_DIR')
     self._manager = ocp.CheckpointManager(self._dir, options=options)
 
   def steps(self) -> list[int]:

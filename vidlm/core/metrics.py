@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from vidlm.core import files
+
 
 class MetricsWriter:
   """Writes scalars to a local MODEL_DIR on process 0, nothing elsewhere."""
@@ -36,7 +38,7 @@ class MetricsWriter:
       return
     import tensorboardX
 
-    os.makedirs(model_dir, exist_ok=True)
+    files.make_folder(model_dir, 'MODEL_DIR')
     path = os.path.join(model_dir, 'metrics.jsonl')
     _keep_until(path, start_step)
     self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
@@ -75,11 +77,7 @@ def _keep_until(path: str, step: int) -> None:
           kept.append(line)
       except (json.JSONDecodeError, KeyError, TypeError):
         continue  # a line cut short by a kill
-  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
-    file.writelines(kept)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(f'{path}.partial', path)
+  files.write_text(path, ''.join(kept))
 
 
 class Progress:

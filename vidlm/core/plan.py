@@ -8,7 +8,6 @@ objective's own count, global and without rematerialisation, because
 import argparse
 import collections
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -19,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidlm.core import hardware, optim, step, topology, trees
+from vidlm.core import files, hardware, optim, step, topology, trees
 
 # Chip-hours are stated at this share of the peak. Published: 27.9 to 36.8 % for
 # T5 XL, 49.7 % for a 7B decoder (MaxText).
@@ -244,10 +243,8 @@ def compile_train_step(
 def _publish(report: dict[str, Any], json_file: str | None) -> dict[str, Any]:
   sys.stdout.write(render(report))
   if json_file:
-    os.makedirs(os.path.dirname(json_file) or '.', exist_ok=True)
-    with open(json_file, 'w') as file:
-      json.dump(report, file, indent=2)
-      file.write('\n')
+    files.make_folder(os.path.dirname(json_file) or '.')
+    files.write_json(json_file, report)
   return report
 
 

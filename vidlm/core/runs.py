@@ -10,7 +10,7 @@ import os
 
 import gin
 
-from vidlm.core import launch
+from vidlm.core import files, launch
 
 CONFIG = 'config.gin'
 VOCABULARY = 'vocabulary'
@@ -21,22 +21,12 @@ def write_run(model_dir: str) -> None:
   from etils import epath
 
   folder = epath.Path(model_dir)
-  folder.mkdir(parents=True, exist_ok=True)
-  _write(folder / CONFIG, gin.config_str().encode())
+  files.make_folder(folder)
+  files.write_text(folder / CONFIG, gin.config_str())
   vocabulary = _vocabulary_path()
   if vocabulary and epath.Path(vocabulary).is_file():
     copy = folder / _copy_name(vocabulary)
-    _write(copy, epath.Path(vocabulary).read_bytes())
-
-
-def _write(path: os.PathLike[str], content: bytes) -> None:
-  """Writes a file that is whole or not there."""
-  from etils import epath
-
-  path = epath.Path(path)
-  temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  temporary.write_bytes(content)
-  temporary.replace(path)
+    files.write_bytes(copy, epath.Path(vocabulary).read_bytes())
 
 
 def _copy_name(vocabulary: str) -> str:

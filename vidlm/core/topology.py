@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 from absl import logging
 
-from vidlm.core import hardware
+from vidlm.core import files, hardware
 
 # Names the file to which a child writes its result; set in children only.
 _RESULT = 'VIDLM_TOPOLOGY_RESULT'
@@ -81,8 +81,7 @@ def run_in_child(
 
 def report(values: Mapping[str, Any]) -> None:
   """Hands the child's result to its parent."""
-  with open(os.environ[_RESULT], 'w') as file:
-    json.dump(values, file)
+  files.write_json(os.environ[_RESULT], values)
 
 
 def devices(topology: hardware.Topology) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from vidlm.core import files
 from vidlm.evals import protocols
 
 
@@ -53,8 +54,6 @@ def finish(scores: dict[str, Any], output: str | None) -> dict[str, Any]:
   figures = {k: v for k, v in scores.items() if isinstance(v, int | float)}
   logging.info('%s: %s', scores['protocol']['task'], figures)
   if output:
-    os.makedirs(os.path.dirname(output) or '.', exist_ok=True)
-    with open(f'{output}.partial', 'w', encoding='utf-8') as file:
-      json.dump(scores, file, indent=2)
-    os.replace(f'{output}.partial', output)
+    files.make_folder(os.path.dirname(output) or '.')
+    files.write_text(output, json.dumps(scores, indent=2))
   return scores

@@ -19,6 +19,7 @@ from typing import Any
 import filelock
 from absl import logging
 
+from vidlm.core import files
 from vidlm.instruct import calls, client, prompts, records, summary
 
 MAX_FAILURES = 20  # In a row: the endpoint is gone, not one prompt bad.
@@ -255,7 +256,7 @@ def generate(
       )
   run = calls.Run(completer, seed, draws_per_clip, retries)
   folder = pathlib.Path(output)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder, '--output')
   total = len(captions) * len(kinds) * draws_per_clip
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):

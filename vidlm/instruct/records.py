@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from absl import logging
 
+from vidlm.core import files
+
 ACCEPTED, QUARANTINED, FAILED = 'accepted', 'quarantined', 'failed'
 Key = tuple[str, str, int, int, str, str]
 
@@ -141,6 +143,7 @@ class RecordLog:
 
   def __enter__(self) -> 'RecordLog':
     self._file = self._path.open('ab')
+    files.sync_folder(self._path.parent)
     return self
 
   def __exit__(self, *unused: object) -> None:
@@ -162,15 +165,6 @@ class RecordLog:
     self._pending = 0
 
 
-def _replace(path: pathlib.Path, write: Any) -> None:
-  partial = path.with_name(path.name + '.partial')
-  with partial.open('wb') as file:
-    write(file)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(partial, path)
-
-
 def write_instructions(
   rows: Iterable[Any], path: str | os.PathLike[str]
 ) -> None:
@@ -184,15 +178,15 @@ def write_instructions(
     {name: [getattr(row, name) for row in rows] for name in names},
     schema=pa.schema([(name, pa.string()) for name in names]),
   )
-  _replace(pathlib.Path(path), lambda file: pq.write_table(table, file))
+  with files.writer(path) as file:
+    pq.write_table(table, file)
 
 
 def write_summary(
   summary: dict[str, Any], path: str | os.PathLike[str]
 ) -> None:
   """Writes a summary as indented JSON."""
-  text = json.dumps(summary, indent=2, ensure_ascii=False) + '\n'
-  _replace(pathlib.Path(path), lambda file: file.write(text.encode()))
+  files.write_json(path, summary, ensure_ascii=False)
 
 
 def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:

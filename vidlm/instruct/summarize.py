@@ -18,6 +18,7 @@ from typing import Any
 import filelock
 import regex
 
+from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.instruct import calls, client, generate, parse, prompts, records
 from vidlm.instruct import summary as summary_lib
@@ -97,7 +98,7 @@ def summarize(
     raise ValueError(f'{captions}: no clip in it has a caption')
   run = SummaryRun(completer, seed, 1, retries)
   folder = pathlib.Path(output)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder, '--output')
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
       outcomes = _answers(run, list(told.values()), folder, concurrency)
@@ -188,16 +189,16 @@ def _write(
   source: dict[str, Any],
 ) -> None:
   path = folder / captions_lib.file_name(0, 1)
-  files = json.dumps([entry['sha256'] for entry in source['files']])
+  digests = json.dumps([entry['sha256'] for entry in source['files']])
   info = captions_lib.FileInfo(
     config_hash=captions_lib.config_hash(config),
     config=config,
-    input_digest=hashlib.sha256(files.encode()).hexdigest(),
+    input_digest=hashlib.sha256(digests.encode()).hexdigest(),
     model=f'summary-{config["llm"]}',
   )
   (folder / captions_lib.MANIFEST).unlink(missing_ok=True)
   captions_lib.write_file(path, rows, info)
-  captions_lib.write_bytes(
+  files.write_bytes(
     folder / captions_lib.MANIFEST,
     captions_lib.manifest_bytes(config, [captions_lib.describe_file(path)]),
   )

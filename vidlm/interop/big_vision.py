@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
+from vidlm.core import files
 from vidlm.interop import leaves as leaves_lib
 from vidlm.interop.leaves import Leaf
 from vidlm.nn import scan_layout
@@ -167,21 +168,9 @@ def write(path: epath.PathLike, ours: Mapping[str, Leaf]) -> None:
   """
   if any(_GEMMA.fullmatch(name) for name in ours):
     ours = scan_layout.stack(ours, leaves_lib.join)
-  path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # One name for all: what a killed run left behind is overwritten.
-  partial = path.parent / f'.{path.name}.partial'
-  try:
-    _write_archive(partial, ours)
-  except BaseException:
-    partial.unlink(missing_ok=True)
-    raise
-  partial.replace(path)
-
-
-def _write_archive(path: epath.Path, ours: Mapping[str, Leaf]) -> None:
+  files.make_folder(epath.Path(path).parent)
   with (
-    path.open('wb') as file,
+    files.writer(path, sole=True) as file,
     zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED, allowZip64=True) as archive,
   ):
     for name, leaf in sorted(ours.items()):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from etils import epath
 
-from vidlm.core import checkpoints, launch, runs, train_state
+from vidlm.core import checkpoints, files, launch, runs, train_state
 from vidlm.interop import (
   big_vision,
   card,
@@ -113,7 +113,7 @@ def convert(
   )
   if format == 'big_vision':
     big_vision.write(target, ours)
-    epath.Path(target + _CARD).write_text(card.text(facts))
+    files.write_text(target + _CARD, card.text(facts))
   else:
     whole = {
       'huggingface': lambda folder: _huggingface(
@@ -209,18 +209,10 @@ def _whole(
   facts: card.Facts,
 ) -> None:
   """Writes a folder beside the target and moves it there when it is done."""
-  partial = target.parent / f'.{target.name}.partial'
-  if partial.exists():
-    partial.rmtree()
-  partial.mkdir(parents=True)
-  try:
-    extra = write(partial)
+  with files.partial_folder(target) as partial:
+    extra = write(epath.Path(partial))
     facts = dataclasses.replace(facts, extra=extra or ())
-    (partial / 'README.md').write_text(card.text(facts))
-  except BaseException:
-    partial.rmtree()
-    raise
-  partial.rename(target)
+    files.write_text(partial / 'README.md', card.text(facts))
 
 
 def _huggingface(
@@ -246,7 +238,7 @@ def _copy_run(folder: epath.Path, run: _Run) -> None:
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
   if source.exists():
-    target.write_bytes(source.read_bytes())
+    files.write_bytes(target, source.read_bytes())
 
 
 def _checkpoint(
@@ -260,7 +252,7 @@ def _checkpoint(
     if shape is not None:
       # A CLIP is a whole model of one frame: what scores it needs no more.
       found.setdefault(_TEMPORAL, _no_time(found))
-      (folder / runs.CONFIG).write_text(clip_gin.text(shape))
+      files.write_text(folder / runs.CONFIG, clip_gin.text(shape))
   flat = {name: np.asarray(leaf) for name, leaf in found.items()}
   state = train_state.TrainState(
     np.asarray(run.step or 0, np.int32), flat, {}, ()
@@ -280,7 +272,7 @@ def _write_paligemma_run(
   whole = run.describe(weights.numbered(found))
   if not paligemma_gin.is_paligemma(whole):
     return
-  (folder / runs.CONFIG).write_text(paligemma_gin.text(whole))
+  files.write_text(folder / runs.CONFIG, paligemma_gin.text(whole))
   tokenizer = epath.Path(run.path) / paligemma_gin.TOKENIZER
   _copy(tokenizer, folder / f'{runs.VOCABULARY}.json')
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epath
 
+from vidlm.core import files
 from vidlm.interop import (
   clip_names,
   described,
@@ -262,7 +263,7 @@ def write_tensors(
       used = 0
     shards[-1][name] = leaf
     used, total = used + size, total + size
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   if len(shards) == 1:
     safetensors_format.write(folder / _WEIGHTS, shards[0])
     return
@@ -278,5 +279,5 @@ def write_tensors(
 
 def write_json(path: epath.Path, value: Mapping[str, Any]) -> None:
   """Writes a JSON file, making its folder."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(value, indent=2, sort_keys=True) + '\n')
+  files.make_folder(path.parent)
+  files.write_json(path, value, sort_keys=True)

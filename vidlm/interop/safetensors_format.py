@@ -7,7 +7,6 @@ Source: huggingface/safetensors README, "Format".
 
 import json
 import math
-import os
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
+from vidlm.core import files
 from vidlm.interop import leaves as leaves_lib
 from vidlm.interop.leaves import Leaf
 
@@ -139,7 +139,6 @@ def write(path: epath.PathLike, tensors: Mapping[str, Leaf]) -> None:
   Raises:
     ValueError: If a tensor's type has no name in the format.
   """
-  path = epath.Path(path)
   # As every reader of PyTorch's world expects it.
   header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
   end = 0
@@ -154,9 +153,7 @@ def write(path: epath.PathLike, tensors: Mapping[str, Leaf]) -> None:
     }
   encoded = json.dumps(header, separators=(',', ':')).encode()
   encoded += b' ' * (-len(encoded) % 8)  # tensors start aligned
-  partial = path.parent / f'.{path.name}.{os.getpid()}'
-  with partial.open('wb') as file:
+  with files.writer(path, sole=True) as file:
     file.write(struct.pack('<Q', len(encoded)) + encoded)
     for leaf in tensors.values():
       file.write(np.ascontiguousarray(leaf.load()).tobytes())
-  partial.replace(path)

@@ -7,7 +7,6 @@ google-research/t5x, `checkpoints.py` (layout and versions matched).
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
-from vidlm.core import trees
+from vidlm.core import files, trees
 from vidlm.interop import leaves as leaves_lib
 from vidlm.interop import zarr_arrays
 from vidlm.interop.leaves import Leaf
@@ -154,7 +153,7 @@ def write(
   import flax.serialization
 
   folder = epath.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   target: dict[str, Any] = {}
   for name, leaf in ours.items():
     if math.prod(leaf.shape) < _INLINE_VALUES:
@@ -171,6 +170,4 @@ def write(
     },
   }
   # Last: a folder without it is no checkpoint.
-  partial = folder / f'.{FILE}.{os.getpid()}'
-  partial.write_bytes(flax.serialization.msgpack_serialize(tree))
-  partial.replace(folder / FILE)
+  files.write_bytes(folder / FILE, flax.serialization.msgpack_serialize(tree))

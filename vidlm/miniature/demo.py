@@ -22,8 +22,8 @@ from typing import Any
 
 import gin
 
-from vidlm.core import huge_pages, launch
-from vidlm.miniature import circumstances, demo_report, demo_scores
+from vidlm.core import files, huge_pages, launch
+from vidlm.miniature import circumstances, demo_scores
 
 RECIPES = 'configs/miniature'
 STAGES = ('image_vlm', 'visual', 'language')
@@ -87,7 +87,7 @@ class Demo:
     finally:
       spent = self.spent()
       spent[name] = spent.get(name, 0.0) + time.monotonic() - start
-      demo_report.write_json(spent, self.seconds)
+      files.write_json(self.seconds, spent)
       print(
         f'== {name}: {spent[name]:.0f} s, in all {sum(spent.values()):.0f} s',
         flush=True,
@@ -324,7 +324,7 @@ def main(argv: Sequence[str]) -> None:
   )
   args = parser.parse_args(argv)
   huge_pages.restart()
-  args.output.mkdir(parents=True, exist_ok=True)
+  files.make_folder(args.output)
   launch.start_logging()
   launch.use_compilation_cache()
   Demo(args.output, args.videos, args.seed, args.scale).run()

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,8 @@ import matplotlib
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
+
+from vidlm.core import files
 
 # Figures of the paper, as printed there (percent; CIDEr x 100).
 PAPER = {
@@ -88,9 +89,7 @@ def write_page(
     gallery=[_shown(clip) for clip in gallery],
     own_videos=[_shown(clip) for clip in own_videos],
   )
-  partial = path.with_suffix('.partial')
-  partial.write_text(page, encoding='utf-8')
-  partial.replace(path)
+  files.write_text(path, page)
 
 
 def _shown(clip: GalleryClip) -> dict[str, Any]:
@@ -130,10 +129,3 @@ def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
   figure.savefig(buffer, format='png', bbox_inches='tight')
   plt.close(figure)
   return buffer.getvalue()
-
-
-def write_json(report: Mapping[str, Any], path: pathlib.Path) -> None:
-  """Writes report.json atomically."""
-  partial = path.with_suffix('.json.partial')
-  partial.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-  partial.replace(path)

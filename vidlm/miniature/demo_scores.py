@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vidlm.captions import gallery as gallery_lib
+from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.data.store import clip_reader as clips_lib
 from vidlm.data.store import frame_lookup
@@ -23,8 +24,8 @@ def number_of_clips(folder: pathlib.Path) -> int:
 def cached(path: pathlib.Path, make: Callable[[], Any]) -> Any:
   """JSON read back if it is there, made and written if not."""
   if not path.exists():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    demo_report.write_json(make(), path)
+    files.make_folder(path.parent)
+    files.write_json(path, make())
   return json.loads(path.read_text())
 
 
@@ -97,7 +98,7 @@ def write_report(demo: Any, run: Mapping[str, Any]) -> None:
     'run': dict(run),
   }
   report['expected'] = expectations(report)
-  demo_report.write_json(report, demo.output / 'report.json')
+  files.write_json(demo.output / 'report.json', report)
   demo_report.write_page(
     report,
     gallery(demo),

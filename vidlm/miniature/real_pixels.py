@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from vidlm.core import huge_pages, launch
-from vidlm.miniature import demo_report, real_pixels_report
+from vidlm.core import files, huge_pages, launch
+from vidlm.miniature import real_pixels_report
 
 RECIPES = 'configs/real_pixels'
 CAPTIONS = tuple(
@@ -78,7 +78,7 @@ class RealPixels:
         'scale': self.scale,
       },
     )
-    demo_report.write_json(report, self.output / 'report.json')
+    files.write_json(self.output / 'report.json', report)
     return report
 
   def claim(self) -> None:
@@ -86,7 +86,7 @@ class RealPixels:
     path = self.output / 'options.json'
     options = {'seed': self.seed, 'scale': self.scale}
     if not path.exists():
-      demo_report.write_json(options, path)
+      files.write_json(path, options)
     elif (before := json.loads(path.read_text())) != options:
       was = ', '.join(f'--{name}={value}' for name, value in before.items())
       raise FileExistsError(
@@ -107,7 +107,7 @@ class RealPixels:
     finally:
       spent = self.spent()
       spent[name] = spent.get(name, 0.0) + time.monotonic() - start
-      demo_report.write_json(spent, self.output / 'seconds.json')
+      files.write_json(self.output / 'seconds.json', spent)
     print(f'== {name}: {spent[name]:.0f} s', flush=True)
 
   def spent(self) -> dict[str, float]:
@@ -286,7 +286,7 @@ def main(argv: Sequence[str]) -> None:
   launch.use_compilation_cache()
   try:
     captions = args.captions or find_captions(args.videos)
-    args.output.mkdir(parents=True, exist_ok=True)
+    files.make_folder(args.output)
     report = RealPixels(
       args.videos, args.output, captions, args.seed, args.scale
     ).run()

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vidlm.core import files
+
 # A page is headings, paragraphs, lists and tables of text.
 Block = tuple[str, Any]
 
@@ -121,10 +123,8 @@ def write(
   for table in tables:
     page += blocks(table, 2 if several else 1)
   page += about_blocks(about)
-  path.with_suffix('.md').write_text(markdown(page), encoding='utf-8')
-  path.with_suffix('.html').write_text(
-    page_of_html(title, page), encoding='utf-8'
-  )
+  files.write_text(path.with_suffix('.md'), markdown(page))
+  files.write_text(path.with_suffix('.html'), page_of_html(title, page))
 
 
 def markdown(page: Sequence[Block]) -> str:

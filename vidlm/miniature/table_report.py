@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vidlm.core import files
 from vidlm.evals import paper_tables
-from vidlm.miniature import demo_report, table_pages
+from vidlm.miniature import table_pages
 from vidlm.miniature import table_runs as runs
 from vidlm.miniature import table_specs as specs
 
@@ -36,13 +37,13 @@ def write(
     all of them in README.md and tables.html.
   """
   folder = output / 'report'
-  folder.mkdir(exist_ok=True)
+  files.make_folder(folder)
   about = circumstances_of(output, seeds, command, scale)
-  demo_report.write_json(about, folder / 'run.json')
+  files.write_json(folder / 'run.json', about)
   tables = [gather(name, output, seeds) for name in specs.TABLES]
   for table in tables:
     name = table['name']
-    demo_report.write_json({**table, 'run': about}, folder / f'{name}.json')
+    files.write_json(folder / f'{name}.json', {**table, 'run': about})
     table_pages.write(folder / name, table['title'], [table], about)
   title = "The paper's tables in miniature"
   table_pages.write(folder / 'tables', title, tables, about)

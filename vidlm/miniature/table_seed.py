@@ -9,7 +9,7 @@ import os
 import pathlib
 from typing import Any
 
-from vidlm.core import launch
+from vidlm.core import files, launch
 from vidlm.miniature import demo, demo_scores
 from vidlm.miniature import table_runs as runs
 from vidlm.miniature import table_specs as specs
@@ -123,7 +123,7 @@ class Seed(demo.Demo):
 
   def run(self) -> None:
     """Makes what is not there yet, in the order of `table_runs`."""
-    self.output.mkdir(parents=True, exist_ok=True)
+    files.make_folder(self.output)
     for name in SHARED:
       link = self.output / name
       if not link.is_symlink():

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.core import huge_pages, launch
+from vidlm.core import files, huge_pages, launch
 from vidlm.miniature import (
   circumstances,
   demo_scores,
@@ -69,10 +69,10 @@ def run(output: pathlib.Path, seeds: tuple[int, ...], scale: float) -> None:
   Raises:
     FileExistsError: If the output is that of another scale.
   """
-  output.mkdir(parents=True, exist_ok=True)
+  files.make_folder(output)
   claim(output, scale)
   shared = output / 'shared'
-  shared.mkdir(exist_ok=True)
+  files.make_folder(shared)
   table_seed.Shared(shared, None, 0, scale).run()
   for number, seed in enumerate(seeds, 1):
     print(f'=== seed {seed}, {number} of {len(seeds)}', flush=True)

@@ -8,6 +8,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
+from vidlm.core import files
 from vidlm.data.store import caption_rows, caption_sets
 
 CONFIG = {'prompt': 'Describe:', 'num_samples': 2, 'sampler': {'top_p': 0.95}}
@@ -37,7 +38,7 @@ def make_set(folder, sizes=(3, 2)):
     caption_sets.describe_file(folder / n)
     for n in caption_sets.find_files(folder)
   ]
-  caption_sets.write_bytes(
+  files.write_bytes(
     folder / caption_sets.MANIFEST, caption_sets.manifest_bytes(CONFIG, entries)
   )
 

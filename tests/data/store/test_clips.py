@@ -254,13 +254,13 @@ except OSError as error:
 
 def test_dataset_info_is_written_last(tmp_path, monkeypatch) -> None:
   replaced = []
-  real = clip_writer.replace
+  real = os.replace
 
   def replace(source: str, target: str) -> None:
     replaced.append(os.path.basename(target))
     real(source, target)
 
-  monkeypatch.setattr(clip_writer, 'replace', replace)
+  monkeypatch.setattr(os, 'replace', replace)
   clip_reader.write_clips(make_rows(2), str(tmp_path))
   assert replaced[-1] == 'dataset_info.json'
   info = json.loads((tmp_path / 'dataset_info.json').read_text())

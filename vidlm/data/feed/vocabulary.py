@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from vidlm.core import files
+
 EOS_ID = 1
 PROMPT_FORMATS = ('t5', 'paligemma')
 
@@ -226,9 +228,8 @@ def train_sentencepiece(
   """
   import sentencepiece
 
-  os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-  partial = f'{path}.partial'
-  with open(partial, 'wb') as file:
+  files.make_folder(os.path.dirname(path) or '.')
+  with files.writer(path) as file:
     sentencepiece.SentencePieceTrainer.Train(
       sentence_iterator=iter(texts),
       model_writer=file,
@@ -246,5 +247,4 @@ def train_sentencepiece(
       minloglevel=2,
       model_type=model_type,
     )
-  os.replace(partial, path)
   return Vocabulary(path)

@@ -18,6 +18,7 @@ from typing import Any
 
 from absl import logging
 
+from vidlm.core import files
 from vidlm.data.prepare import shard_plan, staging
 from vidlm.data.video import decode_pool, listing
 
@@ -51,7 +52,7 @@ def decode_shards(
       '--beam_pipeline_options needs Apache Beam: pip install "vidlm[beam]"'
     ) from None
   folder = plan.folder(output).absolute()
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   missing = staging.missing_shards(plan, folder)
   logging.info(
     '%s: %d of %d shards to do', output, len(missing), len(plan.shards)

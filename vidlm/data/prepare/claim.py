@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.data.prepare import shard_plan, staging, summary
+from vidlm.core import files
+from vidlm.data.prepare import shard_plan, summary
 
 
 def claim(
@@ -42,7 +43,7 @@ def claim(
     )
   if overwrite:
     _clear(folder)
-  staging.write_json(config_file, plan.config)
+  files.write_json(config_file, plan.config, indent=1, ensure_ascii=False)
   return None
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 from absl import logging
 
+from vidlm.core import files
 from vidlm.data.prepare import annotations as annotations_lib
 from vidlm.data.prepare import claim, shard_plan, staging
 from vidlm.data.prepare import summary as summary_lib
@@ -136,10 +137,7 @@ def prepare_clips(
     entries, num_shards, clips_per_shard, {**task, 'name': name}
   )
   folder = pathlib.Path(output)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise ValueError(f'--output={output}: {error.strerror}') from None
+  files.make_folder(folder, '--output')
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
       done = claim.claim(folder, plan, overwrite)

@@ -6,13 +6,13 @@ import itertools
 import json
 import os
 import pathlib
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
+from vidlm.core import files
 from vidlm.data.prepare import shard_plan
 from vidlm.data.store import clip_schema, clip_writer
 from vidlm.data.video import decode_pool, listing, packed
@@ -38,7 +38,7 @@ def decode_shards(
     task: Further fields of `decode_pool.DecodeTask`.
   """
   folder = plan.folder(output)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   missing = missing_shards(plan, folder)
   todo = Plan(missing, plan.config).total
   if len(missing) < len(plan.shards):
@@ -156,10 +156,11 @@ def _write_shard(
 ) -> None:
   """Writes a shard; it counts as done when its report has its name."""
   index, failures = [], []
-  # Beam may run a shard on two machines at once.
-  token = f'.{secrets.token_hex(4)}'
-  temporary = folder / f'{shard.name}{token}.incomplete'
-  with clip_writer.ShardWriter(temporary) as writer:
+  # Beam may run a shard on two machines at once; each writes its own.
+  with (
+    files.partial(shard_path(folder, shard)) as temporary,
+    clip_writer.ShardWriter(temporary) as writer,
+  ):
     for entry, result in results:
       if result.ok:
         row = _row(entry, result)
@@ -175,9 +176,8 @@ def _write_shard(
             'message': result.message,
           }
         )
-  clip_writer.replace(str(temporary), str(shard_path(folder, shard)))
   report = {'index': index, 'failures': failures}
-  write_json(_report(folder, shard), report, token)
+  files.write_json(_report(folder, shard), report, indent=1, ensure_ascii=False)
 
 
 def decoded_rows(
@@ -237,18 +237,3 @@ class Reported:
   def __iter__(self) -> Iterator[dict[str, Any]]:
     for shard in self.shards:
       yield from read_report(self.folder, shard)[self.key]
-
-
-def write_json(path: pathlib.Path, content: Any, token: str = '') -> None:
-  """Writes a JSON file that is there whole or not at all.
-
-  Args:
-    path: Of the file.
-    content: For JSON.
-    token: In the temporary name, where two may write the file at once.
-  """
-  temporary = path.with_name(f'.{path.name}{token}.incomplete')
-  temporary.write_text(
-    json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
-  )
-  clip_writer.replace(str(temporary), str(path))

@@ -5,8 +5,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from vidlm.data.prepare import staging
-from vidlm.data.store import clip_writer
+from vidlm.core import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +51,13 @@ def write(
     summary: The counts.
     failures: A line each.
   """
-  temporary = folder / '.errors.jsonl.incomplete'
-  with open(temporary, 'w', encoding='utf-8') as file:
-    for failure in failures:
-      file.write(json.dumps(failure, ensure_ascii=False) + '\n')
-  clip_writer.replace(str(temporary), str(folder / 'errors.jsonl'))
+  files.write_json_lines(folder / 'errors.jsonl', failures, ensure_ascii=False)
   fields = dataclasses.asdict(summary)
   del fields['output']
   fields['coverage'] = summary.coverage
-  staging.write_json(folder / 'summary.json', fields)
+  files.write_json(
+    folder / 'summary.json', fields, indent=1, ensure_ascii=False
+  )
 
 
 def read(folder: pathlib.Path) -> Summary | None:

@@ -1,16 +1,15 @@
 """A named data set -> a clip set: `vidlm prepare msrvtt` and so on."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
+from vidlm.core import files as files_lib
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import files, locate, registry, rows
-from vidlm.data.store import clip_writer
 
 # A clip of which the file has less than this share is not what the
 # annotation describes. Ours: ends of segments are off by some seconds in
@@ -65,9 +64,8 @@ def prepare_set(
   )
   write_annotated(kept, pathlib.Path(output))
   if renamed:
-    text = ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in renamed)
     path = pathlib.Path(output, 'renamed.jsonl')
-    path.write_text(text, encoding='utf-8')
+    files_lib.write_json_lines(path, renamed, ensure_ascii=False)
     logging.info(
       '%s: %d videos found under another name, see renamed.jsonl',
       output,
@@ -169,11 +167,8 @@ def write_annotated(kept: Sequence[rows.Row], folder: pathlib.Path) -> None:
     splits.setdefault(row.split, []).append(row)
   for split, members in splits.items():
     table = pa.Table.from_pylist([_annotated(r) for r in members], schema)
-    temporary = folder / f'.annotated-{split}.parquet'
-    pq.write_table(table, temporary)
-    clip_writer.replace(
-      str(temporary), str(folder / f'annotated-{split}.parquet')
-    )
+    with files_lib.partial(folder / f'annotated-{split}.parquet') as path:
+      pq.write_table(table, path)
 
 
 def _annotated(row: rows.Row) -> dict[str, Any]:

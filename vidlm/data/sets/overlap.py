@@ -9,7 +9,6 @@ people to decide.
 
 import dataclasses
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import UInt64
 
+from vidlm.core import files
 from vidlm.data.sets import rows
-from vidlm.data.store import clip_reader, clip_writer, records
+from vidlm.data.store import clip_reader, records
 
 # Ours. Frames differ in no more bits; a clip shares so many frames.
 MAX_DISTANCE = 10
@@ -275,10 +275,8 @@ def frame_hash(jpeg: bytes) -> UInt64[np.ndarray, '2'] | None:
 
 
 def _write(folder: pathlib.Path, overlaps: Sequence[Overlap]) -> None:
-  temporary = folder / '.overlap.jsonl.incomplete'
-  with open(temporary, 'w', encoding='utf-8') as file:
-    for item in overlaps:
-      file.write(
-        json.dumps(dataclasses.asdict(item), ensure_ascii=False) + '\n'
-      )
-  clip_writer.replace(str(temporary), str(folder / 'overlap.jsonl'))
+  files.write_json_lines(
+    folder / 'overlap.jsonl',
+    map(dataclasses.asdict, overlaps),
+    ensure_ascii=False,
+  )

@@ -1,19 +1,17 @@
 """One file of pseudo-captions: its columns, its bytes, its damage."""
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import io
 import json
 import os
-import pathlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from vidlm.core import files
 
 OK = 'ok'
 FAILED = 'failed'
@@ -129,42 +127,7 @@ def write_file(
   Raises:
     ValueError: If it can't be written, because the disk is full for example.
   """
-  write_bytes(path, encode(rows, info))
-
-
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """Writes a file under a hidden name, to the disk, then renames it.
-
-  Raises:
-    ValueError: If it can't be written.
-  """
-  path = pathlib.Path(path)
-  partial = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.partial')
-  try:
-    with open(partial, 'wb') as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
-  except OSError as error:
-    with contextlib.suppress(OSError):
-      partial.unlink()
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = 'no room for it: free some space' if full else 'make it writable'
-    raise ValueError(
-      f'{path}: cannot be written ({error.strerror}); {advice} and run the '
-      'same command again, finished files are kept'
-    ) from error
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-  # The name itself reaches the disk with its folder.
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  files.write_bytes(path, encode(rows, info))
 
 
 def read_info(path: str | os.PathLike) -> FileInfo:
@@ -216,9 +179,3 @@ def iter_row_groups(
       except (pa.ArrowException, OSError, ValueError) as error:
         yield first, end, _line(error)
       first = end
-
-
-def sha256(path: str | os.PathLike) -> str:
-  """SHA-256 of a file's bytes in hex."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

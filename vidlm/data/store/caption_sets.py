@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vidlm.core import files
 from vidlm.data.store import caption_rows
 
 CaptionRow = caption_rows.CaptionRow
@@ -27,7 +28,6 @@ FAILED = caption_rows.FAILED
 OK = caption_rows.OK
 config_hash = caption_rows.config_hash
 read_info = caption_rows.read_info
-write_bytes = caption_rows.write_bytes
 write_file = caption_rows.write_file
 
 MANIFEST = 'manifest.json'
@@ -45,11 +45,6 @@ def find_files(output: str | os.PathLike) -> dict[str, tuple[int, int]]:
   names = sorted(os.listdir(folder)) if folder.is_dir() else []
   matches = ((name, _NAME.fullmatch(name)) for name in names)
   return {name: (int(m[1]), int(m[2])) for name, m in matches if m}
-
-
-def partial_files(output: str | os.PathLike) -> list[pathlib.Path]:
-  """What interrupted writes have left behind."""
-  return sorted(pathlib.Path(output).glob('.*.partial'))
 
 
 def manifest_bytes(
@@ -87,7 +82,7 @@ def describe_file(path: str | os.PathLike) -> dict[str, Any]:
     'name': pathlib.Path(path).name,
     'rows': info.rows,
     'ok': ok,
-    'sha256': caption_rows.sha256(path),
+    'sha256': files.sha256(path),
     'input_digest': info.input_digest,
   }
 

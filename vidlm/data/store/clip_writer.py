@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.core import files
 from vidlm.data.store import clip_schema
 
 ClipRow = clip_schema.ClipRow
@@ -40,7 +41,7 @@ class ShardWriter:
       if kind is None:
         raise OSError(f'{self._path}: {failure}') from None
     if kind is None:
-      sync(self._path)
+      files.sync(self._path)
 
   def write(self, row: ClipRow) -> None:
     """Appends a record; its features are `clip_schema.features()`."""
@@ -176,10 +177,8 @@ def publish(
     for source, target in zip(content.shards, filenames, strict=True):
       _link(source, str(target))
     _remove_shards(folder, split, keep={path.name for path in filenames})
-    _write_index(folder / f'.index-{split}.parquet', content.index)
-    replace(
-      f'{folder}/.index-{split}.parquet', f'{folder}/index-{split}.parquet'
-    )
+    with files.partial(folder / f'index-{split}.parquet') as index:
+      _write_index(index, content.index)
     infos.append(
       tfds.core.SplitInfo(
         name=split,
@@ -244,7 +243,7 @@ def _write_info(
   info.write_to_directory(staging)
   names = sorted(path.name for path in staging.iterdir())
   for name in sorted(names, key=lambda n: n == 'dataset_info.json'):
-    replace(str(staging / name), str(folder / name))
+    files.publish(staging / name, folder / name)
   staging.rmdir()
 
 
@@ -265,23 +264,11 @@ def _remove_shards(folder: pathlib.Path, split: str, keep: set[str]) -> None:
       path.unlink()
 
 
-def sync(path: str) -> None:
-  """Waits until a file's content is on disk."""
-  with open(path, 'rb') as file:
-    os.fsync(file.fileno())
-
-
-def replace(source: str, target: str) -> None:
-  """Gives a finished file its final name, once its content is on disk."""
-  sync(source)
-  os.replace(source, target)
-
-
 def _link(source: str, target: str) -> None:
-  temporary = f'{target}.incomplete'
-  pathlib.Path(temporary).unlink(missing_ok=True)
-  try:
-    os.link(source, temporary)
-  except OSError:  # a file system without hard links
-    shutil.copyfile(source, temporary)
-  os.replace(temporary, target)
+  if os.path.exists(target) and os.path.samefile(source, target):
+    return  # as an interrupted run left it; renaming a link onto it is void
+  with files.partial(target) as temporary:
+    try:
+      os.link(source, temporary)
+    except OSError:  # a file system without hard links
+      shutil.copyfile(source, temporary)

@@ -6,12 +6,12 @@ pictures, and Video-ChatGPT's long answers about videos of ActivityNet. They
 are made from captions alone, as theirs were.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vidlm.core import files
 from vidlm.miniature.world import stills
 
 IMAGES = 1200  # pictures with conversations
@@ -30,10 +30,10 @@ def write_llava(
     Path of the file.
   """
   root = pathlib.Path(folder)
-  (root / 'images').mkdir(parents=True, exist_ok=True)
+  files.make_folder(root / 'images')
   items = []
   for number, (name, jpeg, caption) in enumerate(pictures):
-    (root / f'images/{name}.jpg').write_bytes(jpeg)
+    files.write_bytes(root / f'images/{name}.jpg', jpeg, durable=False)
     turns: list[dict[str, str]] = []
     for question, answer in _about_picture(caption, number):
       lead = '' if turns else '<image>\n'
@@ -84,7 +84,7 @@ def write_video_chatgpt(
     Path of the file.
   """
   root = pathlib.Path(folder)
-  root.mkdir(parents=True, exist_ok=True)
+  files.make_folder(root)
   items = [
     {'video_id': f'v_{clip_id}', 'q': question, 'a': answer}
     for clip_id, text in narratives
@@ -104,7 +104,5 @@ def _about_video(narrative: str) -> list[tuple[str, str]]:
 
 
 def _write(path: pathlib.Path, items: Sequence[dict[str, Any]]) -> str:
-  partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(items, indent=1) + '\n', encoding='utf-8')
-  partial.replace(path)
+  files.write_json(path, items, indent=1)
   return str(path)

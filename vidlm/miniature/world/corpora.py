@@ -17,13 +17,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from absl import logging
 from jaxtyping import UInt8
 
+from vidlm.core import files
 from vidlm.miniature.world import (
   grammar,
   items,
@@ -110,7 +111,7 @@ def make_corpora(
   jobs = []
   for corpus in CLIP_CORPORA:
     folder = os.path.join(output_dir, corpus)
-    os.makedirs(folder, exist_ok=True)
+    files.make_folder(folder)
     size = getattr(config, corpus)
     jobs += [
       (folder, corpus, config, seed, start, min(start + _CHUNK, size))
@@ -128,7 +129,9 @@ def make_corpora(
       for row in part
     ]
     _write_rows(corpora, corpus, rows)
-  _write_atomic(path, json.dumps(manifest, indent=1))
+  # Thousands of clips, none of them waited for, before it says "finished".
+  os.sync()
+  files.write_text(path, json.dumps(manifest, indent=1))
   return corpora
 
 
@@ -195,20 +198,11 @@ def _write_rows(
 ) -> None:
   rows.sort(key=lambda pair: pair[0].get('clip_id', ''))
   if corpus == 'text_only':
-    _write_lines(corpora.text_only, [row for row, _ in rows])
+    files.write_json_lines(corpora.text_only, [row for row, _ in rows])
     return
-  _write_lines(corpora.annotations[corpus], [row for row, _ in rows])
-  _write_lines(corpora.truth[corpus], [truth for _, truth in rows])
-
-
-def _write_lines(path: str, rows: Sequence[dict]) -> None:
-  _write_atomic(path, ''.join(json.dumps(row) + '\n' for row in rows))
-
-
-def _write_atomic(path: str, text: str) -> None:
-  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
-    file.write(text)
-  os.replace(f'{path}.partial', path)
+  annotations, truths = zip(*rows, strict=True) if rows else ((), ())
+  files.write_json_lines(corpora.annotations[corpus], annotations)
+  files.write_json_lines(corpora.truth[corpus], truths)
 
 
 def _make_chunk(

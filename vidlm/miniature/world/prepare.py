@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from absl import logging
 
+from vidlm.core import files
 from vidlm.data.feed.vocabulary import train_sentencepiece
 from vidlm.data.prepare import annotations
 from vidlm.data.prepare import pipeline as prepare_lib
@@ -90,7 +91,7 @@ def prepare_miniature(
     )
     logging.info('%s: %d stills', stills, count)
   _share_text(made.text_only, output)
-  _write_text(
+  files.write_text(
     os.path.join(output, 'class_templates.txt'),
     '\n'.join(class_templates()) + '\n',
   )
@@ -153,13 +154,7 @@ def _share_text(path: str, output: str) -> None:
   target = os.path.join(output, 'text_only.jsonl')
   if not os.path.exists(target):
     with open(path, encoding='utf-8') as source:
-      _write_text(target, source.read())
-
-
-def _write_text(path: str, text: str) -> None:
-  with open(f'{path}.partial', 'w', encoding='utf-8') as file:
-    file.write(text)
-  os.replace(f'{path}.partial', path)
+      files.write_text(target, source.read())
 
 
 def _training_text(made: corpora_lib.Corpora, stills: str) -> Iterator[str]:

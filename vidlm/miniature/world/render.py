@@ -1,12 +1,12 @@
 """Draws scenes with anti-aliased edges and writes them as H.264 files."""
 
 import fractions
-import os
 
 import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from vidlm.core import files
 from vidlm.miniature.world.physics import BAR_HEIGHT, SIDE
 from vidlm.miniature.world.scenes import Background, Scene
 from vidlm.miniature.world.vocabulary import COLOURS
@@ -88,9 +88,10 @@ def write_mp4(
     pixel_format: 'yuv444p' keeps the colour of every pixel, which matters
       for bodies a dozen pixels wide; 'yuv420p' is what web players want.
   """
-  # The suffix stays .mp4: it tells the muxer.
-  partial = f'{path[:-4]}.partial.mp4'
-  with av.open(partial, 'w') as container:
+  with (
+    files.partial(path, durable=False) as partial,
+    av.open(partial, 'w', format='mp4') as container,
+  ):
     # One thread and a fixed quantiser: the bytes then depend on the frames
     # alone. With x264's rate control a clip in a hundred came out otherwise
     # when several processes were busy.
@@ -113,4 +114,3 @@ def write_mp4(
       picture.pts, picture.time_base = number, fractions.Fraction(1, fps)
       container.mux(stream.encode(picture))
     container.mux(stream.encode())
-  os.replace(partial, path)
