@@ -1,55 +1,36 @@
-"""FLOPs of a training step by arithmetic: 1 MAC = 2 FLOP, matmuls only.
-
-Without rematerialisation. A part that trains costs three times its forward
-pass; a frozen one through which a gradient passes twice; a frozen one before
-anything that trains, once.
-"""
+"""FLOPs of two towers and of a step that trains them, from their layers'."""
 
 import re
 from collections.abc import Callable, Sequence
 
 from dualenc.models import text, two_towers, vit_st
-from vidlm.nn import vit
+from vidlm.nn import flops, vit
 
 # (pattern of the parameters of a part, forward FLOPs of one example)
 Part = tuple[str, float]
-
-
-def block(width: int, mlp_dim: int, length: int) -> float:
-  """Forward FLOPs of one pre-LayerNorm block over `length` tokens.
-
-  Args:
-    width: C.
-    mlp_dim: width of the hidden layer.
-    length: number of tokens.
-
-  Returns:
-    FLOPs; masked attention counts in full, as it is computed.
-  """
-  dense = 2.0 * length * (4 * width**2 + 2 * width * mlp_dim)
-  return dense + 4.0 * length**2 * width
 
 
 def image_parts(model: vit_st.ViTST) -> list[Part]:
   """Forward FLOPs of one clip, in the order of the forward pass."""
   v = vit.decode_variant(model.variant)
   patches = model.num_frames * (model.image_size // v.patch_size) ** 2
-  stem = 2.0 * patches * 3 * v.patch_size**2 * v.width
-  blocks = v.depth * block(v.width, v.mlp_dim, 1 + patches)
+  stem = flops.patches(patches, v.patch_size, v.width)
+  blocks = flops.transformer(1 + patches, v.width, v.depth, v.mlp_dim)
   return [
     (r'img/(embedding/.*|cls|\w+_embedding|ln_pre/.*)', stem),
     (r'img/Transformer/.*', blocks),
-    (r'img/head/.*', 2.0 * v.width * model.embed_dim),
+    (r'img/head/.*', flops.dense(1, v.width * model.embed_dim)),
   ]
 
 
 def text_parts(model: text.TextTransformer, length: int) -> list[Part]:
   """Forward FLOPs of one text of `length` tokens."""
   mlp_dim = model.mlp_dim or 4 * model.width
+  blocks = flops.transformer(length, model.width, model.depth, mlp_dim)
   return [
     (r'txt/(Embed_0/.*|pos_embedding)', 0.0),
-    (r'txt/Encoder_0/.*', model.depth * block(model.width, mlp_dim, length)),
-    (r'txt/head/.*', 2.0 * model.width * model.embed_dim),
+    (r'txt/Encoder_0/.*', blocks),
+    (r'txt/head/.*', flops.dense(1, model.width * model.embed_dim)),
   ]
 
 
@@ -71,7 +52,7 @@ def training_flops(
   total, gradient_passes = 0.0, False
   for pattern, forward in parts:
     trained = any(is_trained(n) for n in names if re.fullmatch(pattern, n))
-    total += forward * (3 if trained else 2 if gradient_passes else 1)
+    total += forward * flops.passes(trained, gradient_passes)
     gradient_passes |= trained
   return total
 

@@ -6,6 +6,7 @@ import pytest
 from vidlm.models import flops
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
+from vidlm.nn import flops as layer_flops
 from vidlm.nn.gemma import GemmaConfig
 from vidlm.nn.t5 import T5Config
 
@@ -19,11 +20,11 @@ def near(value: float):
 
 
 def test_parts_of_the_paper() -> None:
-  assert flops.vit_forward('G/14', 224) == near(963.7e9)
-  assert flops.t5_encoder(CONFIG, 2056) == near(5.591 * TERA)
-  assert flops.t5_cross_kv(CONFIG, 2056) == near(0.828 * TERA)
-  assert flops.t5_decoder(CONFIG, 2056, 32) == near(0.100 * TERA)
-  assert flops.t5_logits(CONFIG, 32) == near(0.033 * TERA)
+  assert layer_flops.vit_forward('G/14', 224) == near(963.7e9)
+  assert layer_flops.t5_encoder(CONFIG, 2056) == near(5.591 * TERA)
+  assert layer_flops.t5_cross_kv(CONFIG, 2056) == near(0.828 * TERA)
+  assert layer_flops.t5_decoder(CONFIG, 2056, 32) == near(0.100 * TERA)
+  assert layer_flops.t5_logits(CONFIG, 32) == near(0.033 * TERA)
 
 
 def test_forward_of_a_clip() -> None:
@@ -81,7 +82,7 @@ def test_gemma_flops_by_hand() -> None:
   assert parts['decoder'] == suffix
   assert parts['logits'] == 2 * 32 * 2048 * 257_216
   assert parts['projection'] == 2 * 2048 * 1152 * 2048
-  image = 8 * flops.vit_forward('So400m/14', 224)
+  image = 8 * layer_flops.vit_forward('So400m/14', 224)
   assert parts['image encoder'] == image == near(8 * 220 * 1e9)
   task = VLMObjective(model, 8, {'inputs': 16, 'targets': 32})
   visual = task.flops_per_step(64, lambda n: n.startswith('img/'))

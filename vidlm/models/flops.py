@@ -1,15 +1,10 @@
-"""FLOPs by arithmetic: matrix products only, 1 multiply-add = 2 FLOP.
-
-`cost_analysis` of a scanned program counts a scan body once, so it is no use
-here. Published figures (model FLOP utilisation) count the same way: without
-rematerialisation.
-"""
+"""FLOPs of a video VLM and of training it, from those of its layers."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from vidlm.models.video_vlm import VideoVLM
-from vidlm.nn import gemma, t5, vit
+from vidlm.nn import flops, gemma, t5, vit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,109 +22,6 @@ class Component:
   prefixes: tuple[str, ...]
   forward: float
   inputs: tuple[str, ...] = ()
-
-
-def transformer(
-  length: int, width: int, depth: int, mlp_dim: int, mlp_kernels: int = 2
-) -> float:
-  """Returns FLOPs of a stack of encoder blocks on one sequence.
-
-  Args:
-    length: tokens.
-    width: C, also the joint width of the heads.
-    depth: blocks.
-    mlp_dim: width inside the MLP.
-    mlp_kernels: 2, or 3 with a gate.
-
-  Returns:
-    FLOPs: projections, MLP, and length^2 attention.
-  """
-  kernels = 4 * width * width + mlp_kernels * width * mlp_dim
-  return depth * (2.0 * length * kernels + 4.0 * length**2 * width)
-
-
-def vit_forward(variant: str, image_size: int) -> float:
-  """Returns FLOPs of a ViT without head on one image.
-
-  Args:
-    variant: e.g. 'G/14'.
-    image_size: pixels of a side.
-  """
-  v = vit.decode_variant(variant)
-  tokens = (image_size // v.patch_size) ** 2
-  patches = 2.0 * tokens * (3 * v.patch_size**2) * v.width
-  return patches + transformer(tokens, v.width, v.depth, v.mlp_dim)
-
-
-def t5_encoder(config: t5.T5Config, length: int) -> float:
-  """Returns FLOPs of a T5 encoder on one sequence.
-
-  Args:
-    config: sizes.
-    length: S.
-  """
-  joined = config.num_heads * config.head_dim
-  return config.num_encoder_layers * (
-    2.0 * length * (4 * config.emb_dim * joined + _mlp(config))
-    + 4.0 * length**2 * joined
-  )
-
-
-def t5_cross_kv(config: t5.T5Config, encoder_length: int) -> float:
-  """Returns FLOPs of projecting cross-attention keys and values once.
-
-  Args:
-    config: sizes.
-    encoder_length: S.
-  """
-  joined = config.num_heads * config.head_dim
-  kernels = 2 * config.emb_dim * joined
-  return config.num_decoder_layers * 2.0 * encoder_length * kernels
-
-
-def t5_decoder(config: t5.T5Config, encoder_length: int, length: int) -> float:
-  """Returns FLOPs of a decoder on one target, given cross keys and values.
-
-  Args:
-    config: sizes.
-    encoder_length: S.
-    length: L.
-  """
-  joined = config.num_heads * config.head_dim
-  kernels = 6 * config.emb_dim * joined + _mlp(config)
-  attention = 4.0 * length * (length + encoder_length) * joined
-  return config.num_decoder_layers * (2.0 * length * kernels + attention)
-
-
-def t5_logits(config: t5.T5Config, length: int) -> float:
-  """Returns FLOPs of the output layer on one target.
-
-  Args:
-    config: sizes.
-    length: L.
-  """
-  return 2.0 * length * config.emb_dim * config.vocab_size
-
-
-def gemma_layers(config: gemma.GemmaConfig, length: int, keys: int) -> float:
-  """Returns FLOPs of all layers on some tokens of one sequence.
-
-  A sliding window saves nothing: masked products are computed.
-
-  Args:
-    config: sizes.
-    length: tokens.
-    keys: tokens they attend to, themselves included.
-  """
-  heads = 2 * config.num_heads + 2 * config.num_kv_heads
-  kernels = config.emb_dim * (heads * config.head_dim + 3 * config.mlp_dim)
-  attention = 4.0 * length * keys * config.num_heads * config.head_dim
-  return config.num_layers * (2.0 * length * kernels + attention)
-
-
-def _mlp(config: t5.T5Config) -> int:
-  kernels = len(config.mlp_activations) + 1
-  return kernels * config.emb_dim * config.mlp_dim
 
 
 def video_vlm(
@@ -153,12 +45,12 @@ def video_vlm(
     Component(
       'image encoder',
       ('img/embedding/', 'img/pos_embedding', 'img/Transformer/'),
-      num_frames * vit_forward(model.variant, model.image_size),
+      num_frames * flops.vit_forward(model.variant, model.image_size),
     ),
     Component(
       'projection',
       ('img/head/', 'img/frame_embedding'),
-      2.0 * visual * v.width * cfg.emb_dim,
+      flops.dense(visual, v.width * cfg.emb_dim),
       ('image encoder',),
     ),
   ]
@@ -174,23 +66,26 @@ def _t5(cfg: t5.T5Config, length: int, target_length: int) -> list[Component]:
     Component(
       encoder,
       ('llm/encoder/',),
-      t5_encoder(cfg, length),
+      flops.t5_encoder(cfg, length),
       ('projection', 'token embedding'),
     ),
     Component(
       'cross keys and values',
       ('llm/decoder/layers',),
-      t5_cross_kv(cfg, length),
+      flops.t5_cross_kv(cfg, length),
       (encoder,),
     ),
     Component(
       'decoder',
       ('llm/decoder/layers', 'llm/decoder/relpos', 'llm/decoder/decoder_norm'),
-      t5_decoder(cfg, length, target_length),
+      flops.t5_decoder(cfg, length, target_length),
       ('cross keys and values', 'token embedding'),
     ),
     Component(
-      'logits', (f'llm/{logits}',), t5_logits(cfg, target_length), ('decoder',)
+      'logits',
+      (f'llm/{logits}',),
+      flops.t5_logits(cfg, target_length),
+      ('decoder',),
     ),
   ]
 
@@ -205,19 +100,19 @@ def _gemma(
     Component(
       'prefix',
       ('llm/layers',),
-      gemma_layers(cfg, length, length),
+      flops.gemma_layers(cfg, length, length),
       ('projection', 'token embedding'),
     ),
     Component(
       'decoder',
       ('llm/layers', 'llm/final_norm'),
-      gemma_layers(cfg, after, length + after),
+      flops.gemma_layers(cfg, after, length + after),
       ('prefix', 'token embedding'),
     ),
     Component(
       'logits',
       ('llm/embedder/',),
-      2.0 * target_length * cfg.emb_dim * cfg.vocab_size,
+      flops.dense(target_length, cfg.emb_dim * cfg.vocab_size),
       ('decoder',),
     ),
   ]
@@ -247,9 +142,9 @@ def train_step(
   total = 0.0
   for part in components:
     own = any(name.startswith(part.prefixes) for name in trained)
-    passes = any(carries[name] for name in part.inputs)
-    carries[part.name] = own or passes
-    total += part.forward * (3 if own else 2 if passes else 1)
+    before = any(carries[name] for name in part.inputs)
+    carries[part.name] = own or before
+    total += part.forward * flops.passes(own, before)
   return total
 
 
