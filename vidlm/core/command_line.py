@@ -47,11 +47,29 @@ class Command:
   notes: str = ''
 
 
+class _Version(argparse.Action):
+  """`--version`: what it prints is made when it is asked for."""
+
+  def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+    super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+  def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+    from vidlm.core import circumstances
+
+    print(circumstances.describe())
+    parser.exit()
+
+
 def make_parser(
   program: str, description: str, commands: Sequence[Command]
 ) -> argparse.ArgumentParser:
   """The parser of a command line, `--gin.NAME=VALUE` aside."""
   parser = argparse.ArgumentParser(program, description=description)
+  parser.add_argument(
+    '--version',
+    action=_Version,
+    help='versions, backend and commit, for a report of a fault',
+  )
   subparsers = parser.add_subparsers(dest='command', required=True)
   for command in commands:
     subparser = subparsers.add_parser(

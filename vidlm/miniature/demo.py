@@ -22,8 +22,8 @@ from typing import Any
 
 import gin
 
-from vidlm.core import files, huge_pages, launch
-from vidlm.miniature import circumstances, demo_scores
+from vidlm.core import circumstances, files, huge_pages, launch
+from vidlm.miniature import demo_scores
 
 RECIPES = 'configs/miniature'
 STAGES = ('image_vlm', 'visual', 'language')

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.miniature import circumstances
+from vidlm.core import circumstances
 
 
 def gather(output: pathlib.Path, run: Mapping[str, Any]) -> dict[str, Any]:

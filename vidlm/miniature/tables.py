@@ -16,9 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.core import files, huge_pages, launch
+from vidlm.core import circumstances, files, huge_pages, launch
 from vidlm.miniature import (
-  circumstances,
   demo_scores,
   table_report,
   table_runs,
