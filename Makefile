@@ -108,7 +108,7 @@ $(VENV)/.made:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo 'installing into $(VENV): a few minutes, once'
-	$(PIP) --editable .
+	$(PIP) --editable '.[miniature]'
 	@touch $@
 
 # One stamp implies the other: the test extra holds all the demo needs.
@@ -119,7 +119,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo 'installing into $(VENV), with decord2: a few minutes, once'
-	$(PIP) --editable '.[bench]'
+	$(PIP) --editable '.[bench,miniature]'
 	@touch $(VENV)/.demo $@
 
 $(VENV)/.tpu: pyproject.toml constraints.txt | $(VENV)/.made
@@ -141,5 +141,5 @@ $(VENV)-beam/.done: pyproject.toml constraints.txt constraints-beam.txt
 
 $(VENV)/.cuda: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo 'installing into $(VENV), with CUDA for JAX: a few minutes, once'
-	$(PIP) --editable '.[cuda]'
+	$(PIP) --editable '.[cuda,miniature]'
 	@touch $(VENV)/.demo $@

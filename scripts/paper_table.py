@@ -142,17 +142,17 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--scores', required=True, metavar='DIR')
   parser.add_argument('--output', required=True, metavar='DIR')
   args = parser.parse_args(argv)
+  plot = {}
   try:
     table = gather(args.table, pathlib.Path(args.scores))
-  except ValueError as error:
+    if args.table.startswith('figure'):
+      from vidlm.evals import paper_plot
+
+      plot['svg'] = paper_plot.svg(table)
+  except (ImportError, ValueError) as error:
     parser.error(str(error))
   folder = pathlib.Path(args.output)
   files.make_folder(folder)
-  plot = {}
-  if args.table.startswith('figure'):
-    from vidlm.evals import paper_plot
-
-    plot['svg'] = paper_plot.svg(table)
   texts = {
     'json': json.dumps(table, indent=2) + '\n',
     'md': markdown(table),

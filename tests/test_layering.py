@@ -1,5 +1,6 @@
 """Imports run one way, and TensorFlow only where a task needs it."""
 
+import ast
 import pathlib
 import subprocess
 import sys
@@ -66,3 +67,28 @@ def test_no_tensorflow_before_a_task_runs(module: str) -> None:
 @pytest.mark.parametrize('module', ['vidlm.cli', 'dualenc.cli'])
 def test_help_needs_neither_jax_nor_tensorflow(module: str) -> None:
   assert imported_with(module) == set()
+
+
+def test_what_only_the_miniature_needs_is_asked_for_only_there() -> None:
+  """The extra `miniature`; the plot of figure 5 says so where it is missing."""
+  importers = {
+    str(path.relative_to(ROOT))
+    for package in ('vidlm', 'dualenc', 'data')
+    for path in (ROOT / package).rglob('*.py')
+    if not _imports(path).isdisjoint({'jinja2', 'matplotlib', 'pymunk'})
+  }
+  assert importers == {
+    'vidlm/evals/paper_plot.py',
+    'vidlm/miniature/demo_report.py',
+    'vidlm/miniature/world/physics.py',
+  }
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name.split('.')[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      names.add(node.module.split('.')[0])
+  return names

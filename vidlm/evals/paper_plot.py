@@ -4,7 +4,12 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
+try:
+  import matplotlib
+except ImportError as error:
+  raise ImportError(
+    "figure 5 needs matplotlib: pip install 'vidlm[miniature]'"
+  ) from error
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

@@ -7,8 +7,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-import matplotlib
+try:
+  import jinja2
+  import matplotlib
+except ImportError as error:
+  raise ImportError(
+    f"the page needs {error.name}: pip install 'vidlm[miniature]'"
+  ) from error
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

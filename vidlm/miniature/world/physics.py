@@ -1,8 +1,14 @@
 """The part of the miniature that pymunk integrates, with its contact log."""
 
 import numpy as np
-import pymunk
 from jaxtyping import Float
+
+try:
+  import pymunk
+except ImportError as error:
+  raise ImportError(
+    "the drawn world needs pymunk: pip install 'vidlm[miniature]'"
+  ) from error
 
 SIDE = 32.0  # cells across the picture
 _SUBSTEPS = 16
