@@ -60,3 +60,30 @@ def test_numbers_are_checked_by_name(value, message):
   command_line.check_positive(OTHER=1, NONE=None)
   with pytest.raises(ValueError, match=message):
     command_line.check_positive(STEPS=value)
+
+
+def test_a_reader_that_left_is_seen_without_poll():
+  """As `test_a_reader_that_has_seen_enough_is_no_error`, poll() hidden."""
+  hidden = f'import select; del select.poll\n{_LOUD}'
+  process = subprocess.Popen(
+    [sys.executable, '-c', hidden],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout.readline() == 'line 0\n'
+  process.stdout.close()
+  assert process.stderr.read() == ''
+  assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize('hide', ['', 'del select.poll'])
+def test_a_pipe_that_breaks_elsewhere_is_no_reader_that_left(hide):
+  code = f'import select; {hide}\n' + _LOUD.replace(
+    "print('line', i)", 'raise BrokenPipeError("a worker")'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, timeout=60
+  )
+  assert done.returncode == 1
+  assert 'BrokenPipeError: a worker' in done.stderr

@@ -131,10 +131,18 @@ def run(
 
 def _reader_left() -> bool:
   """Whether nobody reads our output any more, as after `| head`."""
-  poll = select.poll()
-  poll.register(sys.stdout.fileno(), 0)
-  if not any(event & select.POLLERR for _, event in poll.poll(0)):
-    return False
+  if hasattr(select, 'poll'):
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+      return False
+  else:
+    try:
+      os.write(sys.stdout.fileno(), b'\n')  # before a traceback at worst
+    except BrokenPipeError:
+      pass
+    else:
+      return False
   # Python flushes once more at its end.
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return True

@@ -7,8 +7,10 @@ from absl import logging
 
 
 def cpus() -> int:
-  """CPUs this process may use."""
-  return len(os.sched_getaffinity(0))
+  """CPUs this process may use; where nobody can tell, those there are."""
+  if hasattr(os, 'sched_getaffinity'):  # not on macOS
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def start(args: argparse.Namespace) -> None:

@@ -1,6 +1,8 @@
 """Worker processes that crash, hang and swell; cutting films in them."""
 
+import os
 import pathlib
+import selectors
 import subprocess
 import sys
 import time
@@ -253,3 +255,64 @@ def test_scenes(tmp_path) -> None:
   assert cuts.boundaries(str(path), 'scenes') == (0.0, 3.0, 6.0, 9.0)
   entries = listing.folder_clips(str(tmp_path), 'scenes', 1)
   assert [(e.start, e.end) for e in entries] == [(0, 3), (3, 6), (6, 9)]
+
+
+# How a system may lack what Linux limits a process by.
+_NO_LIMITS = {
+  'no module': 'import sys; sys.modules["resource"] = None',
+  'no such limit': 'import resource; del resource.RLIMIT_AS',
+  'refused': (
+    'import resource\n'
+    'def refuse(*_): raise ValueError("current limit exceeds maximum limit")\n'
+    'resource.setrlimit = refuse'
+  ),
+}
+
+
+@pytest.mark.parametrize('lacking', _NO_LIMITS)
+def test_without_limits_the_timeout_is_left_and_a_warning_says_so(
+  lacking, tmp_path, monkeypatch
+) -> None:
+  script = tmp_path / 'unlimited.py'
+  script.write_text(f'{_NO_LIMITS[lacking]}\n{MISBEHAVING}')
+  warned = []
+  monkeypatch.setattr(
+    decode_pool.logging, 'log_first_n', lambda *args: warned.append(args[1])
+  )
+  command = [sys.executable, '-P', str(script)]
+  results = run(command, tmp_path, ['a', 'sleep', 'b', 'exit'], timeout=3.0)
+  assert [r.reason for r in results] == ['', 'timeout', '', 'killed']
+  assert warned and 'does not limit the memory' in warned[0]
+
+
+def test_limits_are_kept_below_those_the_process_has() -> None:
+  code = (
+    'import resource; from vidlm.data.video import worker\n'
+    'resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n'
+    'assert worker.limit_memory(4 << 30)\n'
+    'print(resource.getrlimit(resource.RLIMIT_AS))\n'
+    'assert worker.limit_memory(2 << 30)\n'
+    'print(resource.getrlimit(resource.RLIMIT_AS))\n'
+    'print(resource.getrlimit(resource.RLIMIT_CORE))\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    timeout=60,
+    env={**os.environ, 'OPENBLAS_NUM_THREADS': '1'},
+  )
+  assert done.stdout.splitlines() == [
+    str((3 << 30, 3 << 30)),
+    str((2 << 30, 2 << 30)),
+    '(0, 0)',
+  ], done.stderr
+
+
+def test_without_poll_a_pool_waits_by_select(
+  misbehaving, tmp_path, monkeypatch
+) -> None:
+  monkeypatch.delattr(selectors, 'PollSelector')
+  names = ['a', 'sleep', 'segv', 'b']
+  results = run(misbehaving, tmp_path, names, timeout=3.0)
+  assert [r.reason for r in results] == ['', 'timeout', 'killed', '']

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -208,8 +208,11 @@ class _Worker:
       bufsize=0,
     )
     self._buffer = bytearray()
-    self._poll = select.poll()  # select() can't take descriptors over 1023
-    self._poll.register(self._process.stdout, select.POLLIN)
+    # select() can't take descriptors over 1023; a selector of epoll's or
+    # kqueue's would hold one more of them a worker.
+    make = getattr(selectors, 'PollSelector', selectors.SelectSelector)
+    self._selector = make()
+    self._selector.register(self._process.stdout, selectors.EVENT_READ)
 
   def kill(self) -> None:
     """Ends the process; safe while another thread waits for its answer."""
@@ -252,21 +255,28 @@ class _Worker:
   def _await_start(self) -> None:
     """Waits until the process is ready: its start is not its clip's fault."""
     try:
-      self._read_line(time.monotonic() + _STARTING)
+      said = self._read_line(time.monotonic() + _STARTING)
     except EOFError:
       raise RuntimeError(
         f'a decoding worker could not start: {self._post_mortem()}; is '
         f'WorkerLimits.memory={self._memory} too small?'
       ) from None
+    if said == decode_worker.UNLIMITED.strip():
+      logging.log_first_n(
+        logging.WARNING,
+        'this system does not limit the memory of a process: decode only '
+        'videos that you trust',
+        1,
+      )
 
   def _post_mortem(self) -> _WorkerDied:
     with contextlib.suppress(subprocess.TimeoutExpired):
       self._process.wait(5)
     status = self._process.returncode
-    if status == -signal.SIGXCPU:
-      return _WorkerDied('timeout', 'used more CPU time than allowed')
     if status is not None and status < 0:
       name = signal.Signals(-status).name
+      if name == 'SIGXCPU':
+        return _WorkerDied('timeout', 'used more CPU time than allowed')
       return _WorkerDied('killed', f'worker died of {name}')
     return _WorkerDied('killed', f'worker ended with status {status}')
 
@@ -289,7 +299,7 @@ class _Worker:
   def _fill(self, deadline: float) -> None:
     out = self._process.stdout
     left = deadline - time.monotonic()
-    if left <= 0 or not self._poll.poll(left * 1000):
+    if left <= 0 or not self._selector.select(left):
       raise _WorkerDied('timeout', 'took longer than allowed')
     data = os.read(out.fileno(), 1 << 20)
     if not data:

@@ -14,12 +14,16 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from vidlm.data.video import cuts, decoding, stills
+
+# What a worker says instead of "ready" if nothing caps its memory.
+UNLIMITED = b'ready, without a limit of memory\n'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,31 +176,37 @@ def write_result(result: DecodeResult, out: BinaryIO) -> None:
   out.flush()
 
 
-def limit_memory(memory: int) -> None:
-  """Caps this process's address space, in bytes, and forbids core dumps."""
-  import resource
+def limit_memory(memory: int) -> bool:
+  """Caps this process's address space, in bytes, and forbids core dumps.
 
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  _, hard = resource.getrlimit(resource.RLIMIT_AS)
-  memory = _within(memory, hard)
-  resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
-
-def _within(wanted: int, hard: int) -> int:
-  import resource
-
-  return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+  Returns:
+    False where the system has no such cap: only the timeout is left then.
+  """
+  _set_limit('RLIMIT_CORE', 0, 0)
+  return _set_limit('RLIMIT_AS', memory, memory)
 
 
 def _limit_cpu(seconds: int) -> None:
   """Lets the next task use so much CPU; then SIGXCPU ends the process."""
-  import resource
+  used = int(time.process_time())
+  _set_limit('RLIMIT_CPU', used + 1 + seconds)
 
-  usage = resource.getrusage(resource.RUSAGE_SELF)
-  used = usage.ru_utime + usage.ru_stime
-  _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-  soft = _within(int(used) + 1 + seconds, hard)
-  resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+def _set_limit(name: str, soft: int, hard: int | None = None) -> bool:
+  """Sets a limit of this process, if the system has it and takes it."""
+  try:
+    import resource
+
+    number = getattr(resource, name)
+    _, most = resource.getrlimit(number)
+    if most != resource.RLIM_INFINITY:
+      soft = min(soft, most)
+    most = most if hard is None else soft
+    resource.setrlimit(number, (soft, most))
+  # No module, no such limit, or one that is there and can't be set (macOS).
+  except (ImportError, AttributeError, ValueError, OSError):
+    return False
+  return True
 
 
 def serve(
@@ -215,8 +225,7 @@ def serve(
   # Whatever a library prints must not get between header and frames.
   out = os.fdopen(os.dup(1), 'wb')
   os.dup2(2, 1)
-  limit_memory(memory)
-  out.write(b'ready\n')
+  out.write(b'ready\n' if limit_memory(memory) else UNLIMITED)
   out.flush()
   for line in sys.stdin.buffer:
     _limit_cpu(cpu_seconds)
