@@ -1,6 +1,14 @@
-"""Sets up a hermetic JAX on eight virtual CPU devices for every test."""
+"""A hermetic JAX on eight virtual CPU devices; how long each file takes.
 
+`make test` says the seconds of each file at its end. `seconds.json` beside this
+file holds those of one run, `make test ARGS=--record-seconds` writes it anew,
+and `--fast` (`make test-fast`) runs the quickest files by it.
+"""
+
+import collections
+import json
 import os
+import pathlib
 
 import pytest
 
@@ -32,3 +40,73 @@ def torchvision_operators() -> None:
     _LIBRARIES.append(library)  # dropped, it would be undone
   except ImportError:
     pass
+
+
+_SECONDS = pathlib.Path(__file__).with_name('seconds.json')
+# What `--fast` may take on one process; two of them end within two minutes,
+# their start and imports included.
+FAST = 150.0
+
+_spent: collections.Counter[str] = collections.Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+  group = parser.getgroup('seconds')
+  group.addoption(
+    '--fast',
+    action='store_true',
+    help=f'the quickest files only, {FAST:.0f} s of them by seconds.json',
+  )
+  group.addoption(
+    '--record-seconds',
+    action='store_true',
+    help='write what each file took to tests/seconds.json',
+  )
+
+
+def quickest(seconds: dict[str, float], budget: float) -> set[str]:
+  """The quickest files that fit into the budget together."""
+  chosen = set()
+  for name, spent in sorted(seconds.items(), key=lambda item: item[1]):
+    budget -= spent
+    if budget < 0:
+      break
+    chosen.add(name)
+  return chosen
+
+
+def pytest_ignore_collect(
+  collection_path: pathlib.Path, config: pytest.Config
+) -> bool | None:
+  """With `--fast`, leaves the slow files out; a new file is run."""
+  if not config.option.fast or collection_path.suffix != '.py':
+    return None
+  seconds = json.loads(_SECONDS.read_text())
+  name = _name(collection_path, config)
+  if name in seconds and name not in quickest(seconds, FAST):
+    return True
+  return None
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+  """Adds up what a test, its fixtures included, took."""
+  _spent[report.nodeid.split('::')[0]] += report.duration
+
+
+def pytest_terminal_summary(
+  terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+  """Says how long each file took, where `--durations` asks for times."""
+  if config.option.durations:
+    terminalreporter.section('seconds by file')
+    for name, spent in _spent.most_common():
+      terminalreporter.write_line(f'{spent:8.1f} {name}')
+  if config.option.record_seconds:
+    known = json.loads(_SECONDS.read_text()) if _SECONDS.exists() else {}
+    known |= {name: round(spent, 1) for name, spent in _spent.items()}
+    known = {n: s for n, s in known.items() if (config.rootpath / n).exists()}
+    _SECONDS.write_text(json.dumps(known, indent=2, sort_keys=True) + '\n')
+
+
+def _name(path: pathlib.Path, config: pytest.Config) -> str:
+  return path.relative_to(config.rootpath).as_posix()
