@@ -23,8 +23,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo tables real-pixels test test-slow test-beam lint format \
-  bench-gpu bench-decode bench-feed bench-memory bench-transformers clean
+.PHONY: help demo tables real-pixels test test-fast test-slow test-beam \
+  test-wheel install-test lint format bench-gpu bench-decode bench-feed \
+  bench-memory bench-transformers clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
@@ -47,9 +48,14 @@ real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, as CI runs them; ARGS='-k name'
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25 \
 	  -m 'not slow and not alone' $(ARGS) || [ $$? = 5 ]
-	$(BIN)/python -m pytest -m 'alone and not slow' $(ARGS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest --durations=25 -m 'alone and not slow' $(ARGS) \
+	  || [ $$? = 5 ]
+
+test-fast: $(VENV)/.test ## the quickest test files, an answer in two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --fast --durations=5 \
+	  -m 'not slow and not alone' $(ARGS)
 
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -58,11 +64,24 @@ test-beam: $(VENV)-beam/.done ## builds on Apache Beam, in .venv-beam
 	$(VENV)-beam/bin/python -m pytest tests/data/prepare/test_beam.py \
 	  tests/data/sets/test_tfds_builder.py $(ARGS)
 
-lint: $(VENV)/.test ## ruff, import layers, shell scripts
+# As a user has it: no checkout, no extra, another folder.
+test-wheel: $(VENV)/.made ## the wheel, installed apart, plans a recipe
+	rm -rf dist $(VENV)-wheel
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
+	  --wheel-dir dist .
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip --disable-pip-version-check install \
+	  --quiet $(PIP_FLAGS) -c constraints.txt dist/*.whl
+	.ci/use_wheel $(VENV)-wheel/bin
+
+install-test: $(VENV)/.test ## what the tests need, and nothing run
+
+lint: $(VENV)/.test ## ruff, import layers, types, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck scripts/*.sh .ci/run
+	$(BIN)/mypy
+	$(BIN)/shellcheck scripts/*.sh .ci/run .ci/use_wheel
 
 format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -94,7 +113,8 @@ bench-transformers: $(VENV)/.test ## time and memory against PyTorch, on this CP
 	  --output=benchmarks/results/against_transformers_cpu.json $(ARGS)
 
 clean: ## remove .venv and caches; runs/ stays
-	rm -rf $(VENV) $(VENV)-beam .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-wheel dist .pytest_cache .ruff_cache \
+	  .mypy_cache .import_linter_cache
 
 # -- installation -----------------------------------------------------------
 
