@@ -66,7 +66,7 @@ class CLIPTokenizer:
 
   def encode(self, text: str) -> list[int]:
     """Returns the ids of a text, without start and end."""
-    ids = []
+    ids: list[int] = []
     for word in _WORD.findall(clean(text)):
       ids.extend(self._word_ids(word))
     return ids
@@ -133,7 +133,7 @@ def _to_array(
   return ids
 
 
-def _read_merges(path: str | None) -> list[tuple[str, str]]:
+def _read_merges(path: str | None) -> list[tuple[str, ...]]:
   if path is None:
     source = importlib.resources.files('dualenc').joinpath(_MERGES)
     packed = source.read_bytes()

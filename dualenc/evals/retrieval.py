@@ -180,7 +180,7 @@ def _direction(
   ranks = ranking.mid_ranks(scores, relevant)
   values = {f'R@{k}': (ranks <= k).astype(np.float64) for k in RECALLS}
   values['mean_rank'] = ranks
-  result = {name: float(v.mean()) for name, v in values.items()}
+  result: dict[str, Any] = {n: float(v.mean()) for n, v in values.items()}
   result['median_rank'] = float(np.median(ranks))
   result['num_queries'] = len(ranks)
   result['interval_95'] = ranking.intervals(values, groups, **kwargs)

@@ -73,7 +73,7 @@ class TextTransformer(nn.Module):
         f'TextTransformer: texts of {length} tokens, but context_length is '
         f'{self.context_length}; tokenize to that length.'
       )
-    out = {}
+    out: dict[str, Any] = {}
     x = out['stem'] = self._embed(text)  # B L C
     x, out['encoder'] = transformer.Encoder(
       self.depth,

@@ -75,7 +75,7 @@ class ViTST(nn.Module):
     """
     self._check(frames.shape)
     v = vit.decode_variant(self.variant)
-    out = {}
+    out: dict[str, Any] = {}
     x = normalize(frames, self.mean, self.std)
     x = out['stem'] = self._embed(x, v)  # B 1+T*N C
     x = layers.layer_norm('ln_pre', EPSILON, self.dtype)(x)

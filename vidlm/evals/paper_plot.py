@@ -36,8 +36,9 @@ def svg(table: Mapping[str, Any]) -> str:
     table: Of `paper_table.gather`.
   """
   # The same text for the same figures: no random ids, no date.
-  style = {'svg.hashsalt': 'vidlm', 'svg.fonttype': 'none', 'font.size': 10}
-  with plt.rc_context(style):
+  with plt.rc_context(
+    {'svg.hashsalt': 'vidlm', 'svg.fonttype': 'none', 'font.size': 10}
+  ):
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for name, cells in curves(table).items():
       _draw(axes, name, cells)

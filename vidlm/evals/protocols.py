@@ -40,8 +40,16 @@ class Protocol:
   max_length: int = 64
 
 
-_CAPTION = {'kind': 'caption', 'metric': 'captions', 'headline': 'cider'}
-_ANSWER = {'kind': 'question', 'metric': 'answers', 'headline': 'accuracy'}
+_CAPTION: dict[str, Any] = {
+  'kind': 'caption',
+  'metric': 'captions',
+  'headline': 'cider',
+}
+_ANSWER: dict[str, Any] = {
+  'kind': 'question',
+  'metric': 'answers',
+  'headline': 'accuracy',
+}
 PROTOCOLS: dict[str, Protocol] = {
   'captions': Protocol(**_CAPTION, help='your own captions: CIDEr-D'),
   'answers': Protocol(**_ANSWER, help='your own answers: exact match'),
@@ -174,7 +182,11 @@ def score(
   """
   protocol = get(task)
   check_meteor(task, with_meteor)
-  options = {'split': refs.split, 'decoding': decoding, 'allow': allow}
+  options: dict[str, Any] = {
+    'split': refs.split,
+    'decoding': decoding,
+    'allow': allow,
+  }
   if protocol.metric == 'captions':
     scores = captioning.evaluate_captions(
       predictions, refs.texts, with_meteor=with_meteor, **options

@@ -60,21 +60,22 @@ def _candidates(
 
 def _longest(text: str, start: int) -> tuple[str, int]:
   """Returns the token at `start` ('' for none) and where the next begins."""
-  best, match = None, None
+  best: tuple[ptb_rules.Rule, regex.Match] | None = None
   # No shape needs more than the line and the first words of the next; without
   # an end, patterns that need an '@' search the whole text for one.
   newline = text.find('\n', start)
   stop = len(text) if newline < 0 else newline + _NEXT_LINE
   for rule, pattern in _candidates(text[start]):
     found = pattern.match(text, start, stop)
-    if found and (match is None or found.end() > match.end()):
-      best, match = rule, found
-  if match is None:  # Emoji and control characters are dropped.
+    if found and (best is None or found.end() > best[1].end()):
+      best = rule, found
+  if best is None:  # Emoji and control characters are dropped.
     return '', start + 1
-  end = match.end('token') - best.unread
-  if best.lone_unread and end - start == 2:
+  rule, match = best
+  end = match.end('token') - rule.unread
+  if rule.lone_unread and end - start == 2:
     end -= 1
-  return best.write(text[start:end]), end
+  return rule.write(text[start:end]), end
 
 
 @functools.lru_cache(maxsize=65536)

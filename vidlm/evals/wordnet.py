@@ -57,10 +57,11 @@ class WordNet:
     self._stemmer = PorterStemmer()
     self._lemmatizer = WordNetLemmatizer()
     # Caches of the instance: they go when it goes.
-    self.lemmas = functools.lru_cache(1 << 20)(self.lemmas)
-    self.similarity = functools.lru_cache(1 << 20)(self.similarity)
-    self._lemma = functools.lru_cache(1 << 20)(self._lemma)
-    self._first = functools.lru_cache(1 << 20)(self._first)
+    cache = functools.lru_cache(1 << 20)
+    self._lemmas = cache(self._find_lemmas)
+    self._similarity = cache(self._find_similarity)
+    self._lemma = cache(self._find_lemma)
+    self._first = cache(self._find_first)
 
   def lemmas(self, text: str) -> tuple[str, ...]:
     """Returns the lower-case lemmas of a text's words, as pywsd does.
@@ -68,12 +69,15 @@ class WordNet:
     A word WordNet has no lemma of becomes its stem if it has that one, and
     stays as it is otherwise.
     """
+    return self._lemmas(text)
+
+  def _find_lemmas(self, text: str) -> tuple[str, ...]:
     tagged = self._tagger.tag(treebank.tokenize(text))
     return tuple(
       self._lemma(word.lower(), _POS.get(tag[:2], '')) for word, tag in tagged
     )
 
-  def _lemma(self, word: str, pos: str) -> str:
+  def _find_lemma(self, word: str, pos: str) -> str:
     if not pos:
       # Of no open class in its sentence: what it is by itself, or a noun.
       pos = _POS.get(self._tagger.tag([word])[0][1][:2], 'n')
@@ -83,7 +87,7 @@ class WordNet:
     stem = self._stemmer.stem(word)
     return stem if self._first(stem) is not None else word
 
-  def _first(self, word: str) -> Any:
+  def _find_first(self, word: str) -> Any:
     synsets = self._wordnet.synsets(word)
     return synsets[0] if synsets else None
 
@@ -93,6 +97,9 @@ class WordNet:
     Equal words are 1; words without a synset or a common hypernym are 0. The
     order matters: a root above all synsets is assumed if the first is a verb.
     """
+    return self._similarity(first, second)
+
+  def _find_similarity(self, first: str, second: str) -> float:
     if first == second:
       return 1.0
     one, two = self._first(first), self._first(second)

@@ -77,7 +77,8 @@ class Run:
   def _record(
     self, job: Job, completion: client.Completion, parsed: parse.Parsed | None
   ) -> records.Record:
-    status, reason = records.FAILED, 'endpoint_error'
+    status = records.FAILED
+    reason: str | None = 'endpoint_error'
     if parsed:
       reason = parsed.reject_reason and str(parsed.reject_reason)
       status = records.QUARANTINED if reason else records.ACCEPTED

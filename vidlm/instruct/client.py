@@ -246,8 +246,14 @@ def _retry_after(error: BaseException) -> float | None:
     return None
 
 
+def _failure(state: tenacity.RetryCallState) -> BaseException:
+  """The error of an attempt; tenacity asks after failed ones only."""
+  error = state.outcome.exception() if state.outcome else None
+  return error or RuntimeError('no attempt has failed')
+
+
 def _pause(state: tenacity.RetryCallState, longest: float) -> float:
-  asked = _retry_after(state.outcome.exception())
+  asked = _retry_after(_failure(state))
   jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest)(state)
   # Some jitter on top, lest all threads come back at the same moment.
   return min(longest, jitter if asked is None else asked + min(1.0, jitter))
@@ -262,6 +268,6 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
   logging.warning(
     'instruct: attempt %d failed (%s); next in %.1f s',
     state.attempt_number,
-    _describe(state.outcome.exception()),
-    state.next_action.sleep,
+    _describe(_failure(state)),
+    state.upcoming_sleep,
   )

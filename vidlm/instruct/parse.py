@@ -140,9 +140,9 @@ def _from_json(text: str) -> list[_Pair]:
   for row in rows:
     if isinstance(row, dict):
       row = {str(key).lower(): item for key, item in row.items()}
-      pair = row.get('question'), row.get('answer')
-      if all(isinstance(item, str) for item in pair):
-        pairs.append(_Pair(*map(_clean, pair)))
+      question, answer = row.get('question'), row.get('answer')
+      if isinstance(question, str) and isinstance(answer, str):
+        pairs.append(_Pair(_clean(question), _clean(answer)))
   return pairs
 
 
@@ -271,11 +271,11 @@ def parse(
     if REFUSAL.search(text.strip()):
       return Parsed(reject_reason=Reject.REFUSAL)
     return Parsed(reject_reason=Reject.TRUNCATED if cut else Reject.NO_QUESTION)
-  first = None
+  rejected = []
   for pair in pairs:
     reason = _reject(pair, kind, caption, cut)
     shown = _oops_style(pair) if kind == 'short' else pair
-    flags = ()
+    flags: tuple[str, ...] = ()
     if kind == 'short' and len(shown.answer.split()) == SHORT_WORDS:
       flags = ('three_words',)
     parsed = Parsed(
@@ -283,5 +283,5 @@ def parse(
     )
     if reason is None:
       return parsed
-    first = first or parsed
-  return first
+    rejected.append(parsed)
+  return rejected[0]

@@ -148,21 +148,27 @@ class RecordLog:
 
   def __exit__(self, *unused: object) -> None:
     self._sync()
-    self._file.close()
+    self._opened().close()
 
   def append(self, record: Record) -> None:
     """Writes one record."""
     row = json.dumps(dataclasses.asdict(record), ensure_ascii=False)
     # Lone surrogates, which JSON can smuggle in, are no UTF-8.
-    self._file.write(row.encode('utf-8', 'replace') + b'\n')
-    self._file.flush()
+    file = self._opened()
+    file.write(row.encode('utf-8', 'replace') + b'\n')
+    file.flush()
     self._pending += 1
     if self._pending >= self._batch_size:
       self._sync()
 
   def _sync(self) -> None:
-    os.fsync(self._file.fileno())
+    os.fsync(self._opened().fileno())
     self._pending = 0
+
+  def _opened(self) -> BinaryIO:
+    if self._file is None:
+      raise ValueError(f'{self._path}: open the log by `with` to write to it')
+    return self._file
 
 
 def write_instructions(

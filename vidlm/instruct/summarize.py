@@ -148,7 +148,9 @@ def _row(
   where = {name: clip[name] for name in ('clip_id', 'video', 'start', 'end')}
   caption = told.get(clip['clip_id'])
   error = clip['error'] or 'its captions have failed'
-  for attempt in range(run.retries + 1 if caption else 0):
+  for attempt in range(run.retries + 1):
+    if caption is None:
+      break
     outcome = outcomes.get(run.key(run.job(caption, KIND, 0, attempt)))
     if outcome is None:
       error = 'not answered: run again'

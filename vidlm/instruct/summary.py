@@ -89,7 +89,8 @@ def summarize(
       accepted.append(outcome)
     else:
       count['quarantined'] += 1
-      reasons.setdefault(kind, collections.Counter())[outcome.reason] += 1
+      why = reasons.setdefault(kind, collections.Counter())
+      why[outcome.reason or ''] += 1
   names = ('draws', 'calls', 'accepted', 'quarantined', 'failed', 'three_words')
   kinds = {
     kind: {

@@ -147,7 +147,7 @@ def _gemma(found: Mapping[str, Leaf]) -> GemmaConfig:
   heads, head_dim, _ = found[f'{layer}/attn/attn_vec_einsum/w'].shape
   keys = found.get(f'{layer}/attn/kv_einsum/w')
   second = f'{layer}/post_ffw_norm/scale' in found
-  caps = {
+  caps: dict[str, Any] = {
     'post_norms': True,
     'attn_logit_cap': 50.0,
     'final_logit_cap': 30.0,

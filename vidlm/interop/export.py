@@ -70,7 +70,7 @@ def write_huggingface(
     config = paligemma_config.to_config(*sizes)
     table = paligemma_names.table(*sizes)
     return _write(folder, config, table, ours, shard_bytes, extra=True)
-  extra = {}
+  extra: dict[str, Leaf] = {}
   for part, name in PARTS.items():
     inner = {
       leaf.removeprefix(f'{part}/'): value

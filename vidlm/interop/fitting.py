@@ -1,6 +1,7 @@
 """Brings opened weights into the layout and sizes of a model."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -204,12 +205,15 @@ def _resampled(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
     side = math.isqrt(target[1] - extra)
     old = math.isqrt(leaf.shape[1] - extra)
     if side**2 + extra == target[1] and old**2 + extra == leaf.shape[1]:
-      return Leaf(
-        target,
-        leaf.dtype,
-        lambda f=function, s=side: f(leaf.load(), (s, s)),
-      )
+      load = functools.partial(_apply, function, leaf, (side, side))
+      return Leaf(target, leaf.dtype, load)
   return leaf
+
+
+def _apply(
+  function: Callable[..., np.ndarray], leaf: Leaf, grid: tuple[int, int]
+) -> np.ndarray:
+  return function(leaf.load(), grid)
 
 
 def _misfit(

@@ -267,7 +267,7 @@ def write_tensors(
   if len(shards) == 1:
     safetensors_format.write(folder / _WEIGHTS, shards[0])
     return
-  index = {}
+  index: dict[str, str] = {}
   for i, shard in enumerate(shards, 1):
     file = f'model-{i:05d}-of-{len(shards):05d}.safetensors'
     safetensors_format.write(folder / file, shard)

@@ -180,7 +180,7 @@ def _text_config(llm: GemmaConfig) -> dict[str, Any]:
     raise ValueError(
       f'{", ".join(found)} without post_norms: Gemma 1 of transformers has none'
     )
-  text = {
+  text: dict[str, Any] = {
     'model_type': 'gemma2' if llm.post_norms else 'gemma',
     'vocab_size': llm.vocab_size,
     'hidden_size': llm.emb_dim,

@@ -25,8 +25,13 @@ def text(described: Description, vocabulary_path: str = '') -> str:
   Args:
     described: A PaliGemma.
     vocabulary_path: Its tokenizer.json; by default where the recipes have it.
+
+  Raises:
+    ValueError: If one of its two parts is missing.
   """
   llm, img = described.llm, described.img
+  if llm is None or img is None:
+    raise ValueError('no PaliGemma: an image and a language part make one')
   fields = {
     field.name: getattr(llm, field.name)
     for field in dataclasses.fields(llm)

@@ -102,15 +102,15 @@ def refuse_pickle(path: epath.PathLike) -> None:
       return
     loader = "torch.load(f, 'cpu', weights_only=True)"
   # Hugging Face's come in shards: one command for all.
-  names = f"['{path.name}']"
+  files = f"['{path.name}']"
   if path.match('pytorch_model*.bin'):
-    names = "glob.glob('pytorch_model*.bin')"
+    files = "glob.glob('pytorch_model*.bin')"
   raise ValueError(
     f'{path} is a pickle, which can run any code and is not read here; '
     'convert it where you trust it, in its folder: python -c "import glob, '
     'torch, safetensors.torch as s; [s.save_file({k: v.clone().contiguous() '
     f"for k, v in {loader}.items()}}, f.rpartition('.')[0] + '.safetensors') "
-    f'for f in {names}]"'
+    f'for f in {files}]"'
   )
 
 

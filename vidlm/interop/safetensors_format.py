@@ -8,7 +8,7 @@ Source: huggingface/safetensors README, "Format".
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -83,6 +83,11 @@ def read(path: epath.PathLike) -> dict[str, Leaf]:
   }
 
 
+def _span(offsets: Sequence[Any]) -> tuple[int, int]:
+  first, end = offsets
+  return _natural(first), _natural(end)
+
+
 def _parse(
   header: bytes, path: epath.Path
 ) -> dict[str, tuple[np.dtype, list[int], tuple[int, int]]]:
@@ -93,7 +98,7 @@ def _parse(
       name: (
         _DTYPES[tensor['dtype']],
         [_natural(n) for n in tensor['shape']],
-        tuple(_natural(n) for n in tensor['data_offsets']),
+        _span(tensor['data_offsets']),
       )
       for name, tensor in described.items()
     }

@@ -192,7 +192,7 @@ def table(model: T5Config, logits: str = 'lm_head.weight') -> mapping.Table:
   inner = ['wi'] if gates == 1 else [f'wi_{i}' for i in range(gates)]
   mlp = [(f'mlp/{w}/kernel', f'{w}.weight', 'm c -> c m') for w in inner]
   mlp.append(('mlp/wo/kernel', 'wo.weight', 'c m -> m c'))
-  sizes = {
+  sizes: dict[str, Any] = {
     'c': model.emb_dim,
     'j': model.num_heads * model.head_dim,
     'k': model.num_heads,
@@ -201,7 +201,7 @@ def table(model: T5Config, logits: str = 'lm_head.weight') -> mapping.Table:
     'v': model.vocab_size,
   }
   top = [('token_embedder/embedding', 'shared.weight', 'v c -> v c')]
-  ignored = _COPIES
+  ignored: tuple[str, ...] = _COPIES
   if model.logits_via_embedding:
     ignored = (*ignored, r'lm_head\.weight')
   else:

@@ -43,7 +43,7 @@ def attention(ours: str, theirs: str) -> list[mapping.Row]:
 
 def fused_attention(ours: str, theirs: str) -> list[mapping.Row]:
   """Rows of PyTorch's MultiheadAttention: q, k and v in one matrix."""
-  out = [
+  out: list[mapping.Row] = [
     (
       f'{ours}/out/kernel',
       f'{theirs}.out_proj.weight',

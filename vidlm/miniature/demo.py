@@ -112,7 +112,7 @@ class Demo:
     from vidlm.miniature.world import config
 
     full = config.MiniatureConfig()
-    sizes = {
+    sizes: dict[str, Any] = {
       name: max(64, int(value * self.scale))
       for name, value in dataclasses.asdict(full).items()
       if isinstance(value, int) and value >= 300

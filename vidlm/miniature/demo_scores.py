@@ -1,6 +1,7 @@
 """The demo's scores, each kept on disk as soon as it is known."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -35,13 +36,13 @@ def score(demo: Any) -> None:
     for kind, clip_set in (('caption', 'captioning'), ('question', 'qa')):
       cached(
         demo.output / 'scores' / f'{clip_set}.{stage}.json',
-        lambda s=stage, k=kind, c=clip_set: _score_vlm(demo, s, k, c),
+        functools.partial(_score_vlm, demo, stage, kind, clip_set),
       )
   for source, clips in demo.dual_encoder_runs():
     name = demo.dualenc_name(source, clips)
     cached(
       demo.output / 'scores' / f'{name}.json',
-      lambda n=name: _score_dual_encoder(demo, n),
+      functools.partial(_score_dual_encoder, demo, name),
     )
 
 

@@ -5,6 +5,7 @@ folder as the demo's do, and what is there is not made again.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
@@ -131,12 +132,13 @@ class Seed(demo.Demo):
     for name, vlm in runs.VLMS.items():
       if vlm.pseudo:
         self.make_captions(vlm.pseudo)
-      self.timed(f'VLM {name}', lambda n=name, v=vlm: self.train_vlm(n, v))
+      self.timed(f'VLM {name}', functools.partial(self.train_vlm, name, vlm))
     for name in runs.CAPTION_SETS:
       self.make_captions(name)
     for name, towers in runs.TOWERS_OF.items():
       self.timed(
-        f'dual encoder {name}', lambda n=name, t=towers: self.train_towers(n, t)
+        f'dual encoder {name}',
+        functools.partial(self.train_towers, name, towers),
       )
     self.timed('scores', self.score)
 
@@ -251,7 +253,7 @@ class Seed(demo.Demo):
     demo_scores.score(self)
     for row in specs.TABLES['table_4'].rows.values():
       demo_scores.cached(
-        scores / f'captions.{row}.json', lambda r=row: self._shares(r)
+        scores / f'captions.{row}.json', functools.partial(self._shares, row)
       )
 
   def _score_image(self) -> Any:

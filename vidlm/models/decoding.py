@@ -7,6 +7,7 @@ The key of step i is `fold_in(sample key, i)`: what a clip gets does not depend
 on who shares its batch.
 """
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -153,7 +154,7 @@ def score(model: nn.Module, params: Params, batch: Batch) -> Float[Array, 'B']:
   Returns:
     [B], the sum over real target tokens.
   """
-  logits = model.apply({'params': params}, batch, method='__call__')
+  logits: Any = model.apply({'params': params}, batch, method='__call__')
   targets = batch['decoder_target_tokens']
   logprobs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
   picked = jnp.take_along_axis(logprobs, targets[..., None], axis=-1)[..., 0]
@@ -202,7 +203,8 @@ def _advance(
   ids = jnp.where(state.ended, 0, ids)
   logprobs = jax.nn.log_softmax(logits, axis=-1)
   picked = jnp.take_along_axis(logprobs, ids[..., None], axis=-1)[..., 0]
-  return state.replace(
+  return dataclasses.replace(
+    state,
     step=state.step + 1,
     last=ids,
     tokens=state.tokens.at[:, :, state.step].set(ids),

@@ -97,12 +97,13 @@ def sharded_flash_attention(
   mesh = _active_mesh()
   if mesh is None:
     return flash_attention(query, key, value, bias, key_mask, scale)
-  batch, heads = nn.logical_to_mesh_axes(('batch', 'heads'))
+  axes = nn.logical_to_mesh_axes(('batch', 'heads'))
+  batch, heads = axes or (None, None)
   batch = _if_divisible(mesh, batch, query.shape[0])
   heads = _if_divisible(mesh, heads, query.shape[2])
   tokens = PartitionSpec(batch, None, heads, None)
   has_bias = bias is not None
-  if has_bias:
+  if bias is not None:
     bias_spec = PartitionSpec(
       batch if bias.shape[0] > 1 else None,
       heads if bias.shape[1] > 1 else None,

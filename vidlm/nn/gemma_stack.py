@@ -6,7 +6,7 @@ layer's weights are gathered once, and no [S + L, S + L] mask exists. In
 decoding the prefix goes through all layers once, and tokens come after.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -60,7 +60,7 @@ class View(NamedTuple):
     self, windowed: Bool[Array, '']
   ) -> tuple[Bool[Array, 'B #L S'], Bool[Array, 'L Lk']]:
     """Returns the masks of a layer, over the prefix and over own tokens."""
-    if self.near_prefix is None:
+    if self.near_prefix is None or self.near_own is None:
       return self.prefix, self.own
     return (
       jnp.where(windowed, self.near_prefix, self.prefix),
@@ -231,7 +231,7 @@ class Stack(nn.Module):
         'prefill': b,
         'step': (0, 0, 0, b, b, b),
       }
-      self.layers = layers.scan(layer, cfg.num_layers, axes)(cfg)
+      self.layers: Any = layers.scan(layer, cfg.num_layers, axes)(cfg)
     else:
       self.layers = [layer(cfg) for _ in range(cfg.num_layers)]
 

@@ -43,7 +43,8 @@ def stack(
   Raises:
     ValueError: if a layer is missing.
   """
-  out, groups = {}, {}
+  out: dict[str, Any] = {}
+  groups: dict[str, dict[int, Any]] = {}
   for name, value in flat.items():
     match = _NUMBERED.fullmatch(name)
     if match is None:

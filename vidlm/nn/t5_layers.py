@@ -6,6 +6,8 @@ the queries' initialisation), RMSNorm in float32, no biases, gated GELU, and
 positions as a bias on attention (`t5_positions`).
 """
 
+import functools
+import operator
 from typing import Any
 
 import flax.linen as nn
@@ -71,13 +73,12 @@ class MlpBlock(nn.Module):
     cfg = self.config
     init = nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal')
     gates = len(cfg.mlp_activations)
-    product = None
+    branches = []
     for i, name in enumerate(cfg.mlp_activations):
       dense_name = 'wi' if gates == 1 else f'wi_{i}'
       y = _dense(cfg, cfg.mlp_dim, ('embed', 'mlp'), init, dense_name)(x)
-      y = layers.activation(name)(y)
-      product = y if product is None else product * y
-    product = dropout(self, product)
+      branches.append(layers.activation(name)(y))
+    product = dropout(self, functools.reduce(operator.mul, branches))
     return _dense(cfg, x.shape[-1], ('mlp', 'embed'), init, 'wo')(product)
 
 

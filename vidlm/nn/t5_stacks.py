@@ -1,5 +1,7 @@
 """The encoder and the decoder of T5 1.1: layers, and stacks of them."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -234,7 +236,7 @@ class Decoder(nn.Module):
     if cfg.scan_layers:
       b = nn.broadcast
       axes = {'__call__': b, 'cross_kv': b, 'step': (0, 0, b, b, b, b)}
-      self.layers = layers.scan(layer, cfg.num_decoder_layers, axes)(cfg)
+      self.layers: Any = layers.scan(layer, cfg.num_decoder_layers, axes)(cfg)
     else:
       self.layers = [layer(cfg) for _ in range(cfg.num_decoder_layers)]
 

@@ -64,11 +64,13 @@ def decode_variant(variant: str) -> Variant:
     raise ValueError(
       f'ViT variant {variant!r} has no patch size; write e.g. {name}/16.'
     )
-  if name in _VARIANTS:
-    return Variant(*_VARIANTS[name], int(patch))
   numbers = name.split(',')
+  if name in _VARIANTS:
+    width, depth, mlp_dim, heads = _VARIANTS[name]
+    return Variant(width, depth, mlp_dim, heads, int(patch))
   if len(numbers) == 4 and all(n.strip().isdigit() for n in numbers):
-    return Variant(*(int(n) for n in numbers), int(patch))
+    width, depth, mlp_dim, heads = map(int, numbers)
+    return Variant(width, depth, mlp_dim, heads, int(patch))
   raise ValueError(
     f'ViT variant {variant!r} is unknown; choose one of '
     f'{", ".join(_VARIANTS)} or write width,depth,mlp_dim,heads/patch.'
@@ -126,7 +128,7 @@ class ViT(nn.Module):
         f'image_size is {size}; resize them or the position embedding.'
       )
     v = decode_variant(self.variant)
-    out = {}
+    out: dict[str, Any] = {}
     x = out['stem'] = self._embed(images, v)  # B N C
     x, out['encoder'] = Encoder(
       v.depth,

@@ -177,7 +177,7 @@ def _code_hash() -> str:
     vocabulary,
     scenes,
   )
-  files = [__file__, *(module.__file__ for module in modules)]
+  files = [__file__, *(str(module.__file__) for module in modules)]
   digest = hashlib.sha256()
   for name in files:
     with open(name, 'rb') as file:

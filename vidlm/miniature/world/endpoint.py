@@ -14,7 +14,7 @@ import numpy as np
 
 from vidlm.instruct.client import Completion, EndpointError
 from vidlm.miniature.world import grammar, questions
-from vidlm.miniature.world.grammar import Mention
+from vidlm.miniature.world.scenes import Body
 
 MODEL_NAME = 'grammar-miniature (no language model)'
 _SLOT = re.compile(r'\(3\)\s*Captions:(.*?)Generated QA:', re.DOTALL)
@@ -117,7 +117,9 @@ def _question_answer(
 ) -> tuple[str, str]:
   """A pair of the kind that the prompt's instruction asks for."""
   bodies = [
-    m for m in grammar.parse_caption(narrative) if m.colour and m.motion
+    Body(m.colour, m.shape, m.motion)
+    for m in grammar.parse_caption(narrative)
+    if m.colour and m.motion
   ]
   relation = grammar.parse_relation(narrative)
   instruction = prompt.split('Captions:')[0].lower()
@@ -135,7 +137,7 @@ def _question_answer(
 
 
 def _temporal(
-  rng: np.random.Generator, bodies: list[Mention], relation: str
+  rng: np.random.Generator, bodies: list[Body], relation: str
 ) -> tuple[str, str]:
   if relation == 'alone':
     body = bodies[0]
@@ -162,7 +164,7 @@ def _temporal(
 
 
 def _causal(
-  rng: np.random.Generator, bodies: list[Mention], relation: str
+  rng: np.random.Generator, bodies: list[Body], relation: str
 ) -> tuple[str, str]:
   if relation == 'collide':
     one, other = (bodies[int(i)] for i in rng.permutation(2))

@@ -87,7 +87,7 @@ def caption(
     phrases: Other phrases for their motions.
     names: Other names, such as 'big red bar at the left'.
   """
-  phrases = phrases or [body.motion for body in bodies]
+  phrases = phrases or [body.motion or '' for body in bodies]
   names = names or [body.name for body in bodies]
   if relation == 'collide':
     verb = phrases[0]

@@ -40,7 +40,8 @@ def make_item(
   """
   rng = random_state(seed, corpus, index)
   times = scenes.frame_times(config.seconds, config.video_fps)
-  motion, looks = None, ()
+  motion: str | None = None
+  looks: tuple[tuple[str, str], ...] = ()
   if corpus == 'test_classification':
     motion = tuple(MOTIONS)[index % len(MOTIONS)]
   elif corpus == 'test_retrieval':
@@ -111,7 +112,7 @@ def _descriptions(
       f'MiniatureConfig.test_retrieval {count}: the world has {most} '
       'distinct descriptions only'
     )
-  queues = {}
+  queues: dict[str, list[tuple[tuple[str, str], ...]]] = {}
   for motion in MOTIONS:
     order = [looks[i] for i in rng.permutation(len(looks))]
     queues[motion] = [

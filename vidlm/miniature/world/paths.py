@@ -171,5 +171,5 @@ PATHS: dict[str, Path] = {
 }
 # A motion that is another one played backwards -> the other one.
 FORWARD: dict[str, str] = {
-  MOTIONS[name].reverse: name for name in PATHS if MOTIONS[name].reverse
+  other: name for name in PATHS if (other := MOTIONS[name].reverse)
 }

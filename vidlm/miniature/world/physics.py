@@ -43,7 +43,8 @@ def _add(
 ) -> pymunk.Body:
   """A body that doesn't turn: an endless moment of inertia."""
   body = pymunk.Body(1.0, float('inf'))
-  body.position = tuple(map(float, centre))
+  x, y = map(float, centre)
+  body.position = x, y
   if shape == 'ring':
     outline: pymunk.Shape = pymunk.Circle(body, width / 2)
   else:

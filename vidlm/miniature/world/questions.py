@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vidlm.miniature.world.grammar import Mention
 from vidlm.miniature.world.scenes import Body
 from vidlm.miniature.world.vocabulary import COLLIDES, MOTIONS
 
-Bodies = Sequence[Body | Mention]
+Bodies = Sequence[Body]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ def ask(
   return questions
 
 
-def _yes_no(rng: np.random.Generator, body: Body | Mention) -> Question:
+def _yes_no(rng: np.random.Generator, body: Body) -> Question:
   motion = MOTIONS[body.motion]
   if rng.random() < 0.5:
     return Question('yes_no', f'does the {body.name} {motion.base}', 'yes')

@@ -176,16 +176,16 @@ def _two_lanes(
   halves = ((0.0, SIDE / 2), (SIDE / 2, SIDE))
   if layout == 'rows':
     lanes = [Lane((0.0, SIDE), half, widths, (0,)) for half in halves]
-    refused = (*_COLUMNS, COLLIDES)
+    refused: tuple[str, ...] = (*_COLUMNS, COLLIDES)
   else:
     lanes = [Lane(half, (0.0, SIDE), widths, (1,)) for half in halves]
     refused = (*_ROWS, COLLIDES)
   if rng.random() < 0.5:
     lanes.reverse()
-  pool = _EVENTS if relation == 'then' else tuple(MOTIONS)
-  pool = [m for m in pool if m not in refused]
+  motions = _EVENTS if relation == 'then' else tuple(MOTIONS)
+  pool = [m for m in motions if m not in refused]
   end = times[-1]
-  windows = [None, None]
+  windows: list[tuple[float, float] | None] = [None, None]
   if relation == 'then':
     windows = [(0.15 * end, 0.45 * end), (0.55 * end, 0.85 * end)]
   acts = [

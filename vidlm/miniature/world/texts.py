@@ -133,7 +133,7 @@ def short_caption(
 ) -> str:
   """A short spoken caption as a recogniser writes it down (S-MiT)."""
   text = reworded_caption(rng, scene, synonym=noise.synonym, place=noise.place)
-  words = []
+  words: list[str] = []
   for word in text.split():
     # A body's place keeps its "the": "at left" would read as a direction.
     protected = bool(words) and words[-1] in ('at', 'in')
