@@ -93,7 +93,7 @@ def parse_topology(text: str) -> Topology:
   match = re.fullmatch(r'(v5e|v5p|v6e):(\d+(?:x\d+)+)', text)
   dimensions = 3 if text.startswith('v5p') else 2
   shape = tuple(int(n) for n in match[2].split('x')) if match else ()
-  if len(shape) != dimensions or 0 in shape:
+  if match is None or len(shape) != dimensions or 0 in shape:
     raise ValueError(
       f'--topology={text}: write v5e:8x16, v6e:16x16 or v5p:4x4x8'
     )

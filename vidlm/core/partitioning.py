@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -115,7 +115,9 @@ def constrain(x: Array, *axes: str | None) -> Array:
   rules, mesh = nn.get_logical_axis_rules(), jax.sharding.get_abstract_mesh()
   if not rules or mesh.empty or _manual(mesh):
     return x
-  spec = _spec(axes, x.shape, tuple(rules), dict(mesh.shape))
+  # Flax allows several mesh axes a rule; ours name one.
+  own = cast(AxisRules, tuple(rules))
+  spec = _spec(axes, x.shape, own, dict(mesh.shape))
   return jax.lax.with_sharding_constraint(x, spec)
 
 

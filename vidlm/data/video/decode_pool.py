@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, cast
 
 from absl import logging
 
@@ -212,7 +213,10 @@ class _Worker:
     # kqueue's would hold one more of them a worker.
     make = getattr(selectors, 'PollSelector', selectors.SelectSelector)
     self._selector = make()
-    self._selector.register(self._process.stdout, selectors.EVENT_READ)
+    # Both are pipes, as Popen was told.
+    self._requests = cast(IO[bytes], self._process.stdin)
+    self._responses = cast(IO[bytes], self._process.stdout)
+    self._selector.register(self._responses, selectors.EVENT_READ)
 
   def kill(self) -> None:
     """Ends the process; safe while another thread waits for its answer."""
@@ -222,8 +226,8 @@ class _Worker:
   def close(self) -> None:
     """Ends the process and closes the pipes; for the thread that owns it."""
     self.kill()
-    self._process.stdin.close()
-    self._process.stdout.close()
+    self._requests.close()
+    self._responses.close()
 
   def decode(self, task: DecodeTask, timeout: float) -> DecodeResult:
     """Has a clip decoded.
@@ -237,7 +241,7 @@ class _Worker:
         self._await_start()
       self.tasks += 1
       deadline = time.monotonic() + timeout
-      self._process.stdin.write(decode_worker.encode_task(task))
+      self._requests.write(decode_worker.encode_task(task))
       header = json.loads(self._read_line(deadline))
       sizes = header['frames']
       if sum(sizes) > _MAX_RESPONSE or any(size < 0 for size in sizes):
@@ -297,11 +301,10 @@ class _Worker:
     return data
 
   def _fill(self, deadline: float) -> None:
-    out = self._process.stdout
     left = deadline - time.monotonic()
     if left <= 0 or not self._selector.select(left):
       raise _WorkerDied('timeout', 'took longer than allowed')
-    data = os.read(out.fileno(), 1 << 20)
+    data = os.read(self._responses.fileno(), 1 << 20)
     if not data:
       raise EOFError
     self._buffer += data
