@@ -159,6 +159,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--shards', type=int, default=10)
   parser.add_argument('--workers', type=int, default=2)
   args = parser.parse_args(argv)
+  if not pathlib.Path('/proc/self/status').exists():
+    parser.error('reads the memory of processes from /proc: Linux alone has it')
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     videos = folder / 'videos'
