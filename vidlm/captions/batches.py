@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -52,8 +53,9 @@ def _batch(
     # consequence, but a black clip might run to the longest caption.
     padded = good + [good[0]] * (size - len(good))
     arrays = (
-      np.stack([clip.frames for clip in padded]),
-      np.stack([clip.frame_mask for clip in padded]),
+      # A clip without an error has both.
+      np.stack([cast(np.ndarray, clip.frames) for clip in padded]),
+      np.stack([cast(np.ndarray, clip.frame_mask) for clip in padded]),
       np.array([identity.hash32(clip.clip_id) for clip in padded], np.uint32),
     )
   light = [

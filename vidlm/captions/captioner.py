@@ -20,21 +20,27 @@ class ClipCaptions:
 
 @runtime_checkable
 class Captioner(Protocol):
-  """What `caption` asks of a model.
+  """What `caption` asks of a model; nothing of it is written to."""
 
-  Attributes:
-    name: Goes into the column `model`.
-    batch_size: Clips taken at once, always so many.
-    num_frames: T.
-    image_size: Pixels of a side.
-    num_samples: K.
-  """
+  @property
+  def name(self) -> str:
+    """Goes into the column `model`."""
 
-  name: str
-  batch_size: int
-  num_frames: int
-  image_size: int
-  num_samples: int
+  @property
+  def batch_size(self) -> int:
+    """Clips taken at once, always so many."""
+
+  @property
+  def num_frames(self) -> int:
+    """The clip's frames, T."""
+
+  @property
+  def image_size(self) -> int:
+    """Pixels of a side."""
+
+  @property
+  def num_samples(self) -> int:
+    """Captions of a clip, R."""
 
   def identity(self) -> Mapping[str, Any]:
     """All that a caption depends on but the clip, as plain JSON."""

@@ -57,7 +57,7 @@ def weights_digest(params: Any) -> str:
 def _array_digest(leaf: Any) -> str:
   array = np.ascontiguousarray(np.asarray(leaf))
   head = f'{array.dtype.name}{list(np.shape(leaf))}'
-  data = hashlib.blake2b(array.reshape(-1).view(np.uint8), digest_size=16)
+  data = hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16)
   return f'{head} {data.hexdigest()}'
 
 

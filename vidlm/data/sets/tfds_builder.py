@@ -24,7 +24,9 @@ from vidlm.data.video import decode_pool, listing
 _CLIPS = 1000  # an element of Beam's
 
 
-class ClipSetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ClipSetBuilder(  # type: ignore[call-arg]  # TFDS comes without types
+  tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
   """A data set as clip records; a subclass names it.
 
   Attributes:
