@@ -59,7 +59,7 @@ class Clip:
   @property
   def times(self) -> np.ndarray:
     """Seconds of the 8 frames wanted."""
-    return sampling.sample_times(self.start, self.start + CLIP)
+    return sampling.Sampling().times(self.start, self.start + CLIP)
 
 
 def write_video(path: str, size: str, gop: int, seconds: float) -> None:
@@ -121,7 +121,10 @@ def read_number(frame: np.ndarray) -> int:
 
 def ours(clip: Clip) -> np.ndarray:
   """Our decoder."""
-  return decoding.decode_clip(clip.path, clip.start, clip.start + CLIP).frames
+  whole = sampling.Sampling(size=None)
+  return decoding.decode_clip(
+    clip.path, clip.start, clip.start + CLIP, whole
+  ).frames
 
 
 def prepared(clip: Clip) -> int:

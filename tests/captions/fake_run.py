@@ -161,9 +161,11 @@ def main():
     FakeCaptioner(seconds=args.seconds),
     FolderOfLines(args.clips),
     args.output,
-    process_index=args.index,
-    process_count=args.count,
-    wait_seconds=args.wait,
+    run=caption.Run(
+      process_index=args.index,
+      process_count=args.count,
+      wait_seconds=args.wait,
+    ),
   )
   print(json.dumps(moments.labels))
 

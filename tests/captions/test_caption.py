@@ -21,7 +21,7 @@ def run(fakes, lines, tmp_path):
       model or fakes.FakeCaptioner(),
       fakes.FolderOfLines(folder or lines),
       str(tmp_path / output),
-      **options,
+      caption.Run(**options),
     )
 
   return caption_lines
@@ -248,8 +248,7 @@ def test_error_while_decoding_is_raised_and_the_source_closed(
       fakes.FakeCaptioner(),
       source,
       str(tmp_path / 'out'),
-      process_index=0,
-      process_count=1,
+      run=caption.Run(process_index=0, process_count=1),
     )
   assert source.closed
 

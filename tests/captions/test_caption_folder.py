@@ -11,6 +11,7 @@ from vidlm.data.prepare import pipeline
 from vidlm.data.store import caption_sets as captions_lib
 
 FRAMES = {'num_frames': 2, 'image_size': 4}
+SCENES = folder.Cutting('scenes')
 
 
 def write_film(path, colours, seconds=1.2, fps=20):
@@ -44,15 +45,15 @@ def films(tmp_path_factory):
 
 @pytest.fixture
 def run(fakes, films, tmp_path):
-  def caption_films(output='out', videos=films, **options):
+  def caption_films(output='out', videos=films, clip_dataset=None, **cutting):
     return caption.caption(
-      captioner=options.pop('captioner', None) or fakes.FakeCaptioner(),
+      captioner=fakes.FakeCaptioner(),
       output=str(tmp_path / output),
+      clip_dataset=clip_dataset,
       videos=str(videos) if videos else None,
+      cutting=folder.Cutting(**cutting),
       workers=1,
-      process_index=0,
-      process_count=1,
-      **options,
+      run=caption.Run(process_index=0, process_count=1),
     )
 
   return caption_films
@@ -93,7 +94,7 @@ def test_scenes(run, tmp_path):
 
 
 def test_scenes_show_their_own_frames(films):
-  source = folder.FolderSource(str(films), 'scenes', workers=1, **FRAMES)
+  source = folder.FolderSource(str(films), SCENES, workers=1, **FRAMES)
   try:
     ((_, clips),) = source.open([0])
     colours = [
@@ -150,8 +151,8 @@ def test_links_out_of_the_folder_are_left_alone(run, films, tmp_path):
 
 def test_films_are_grouped_by_size(monkeypatch, films):
   monkeypatch.setattr(folder, '_BYTES_PER_FILE', 1)
-  source = folder.FolderSource(str(films), 'scenes', **FRAMES)
-  whole = folder.FolderSource(str(films), 'whole', **FRAMES)
+  source = folder.FolderSource(str(films), SCENES, **FRAMES)
+  whole = folder.FolderSource(str(films), **FRAMES)
   assert (source.num_shards, whole.num_shards) == (3, 1)
   assert (source.rows(0), whole.rows(0)) == (None, 3)
 
@@ -159,7 +160,12 @@ def test_films_are_grouped_by_size(monkeypatch, films):
 @pytest.fixture(scope='module')
 def clip_set(films, tmp_path_factory):
   output = tmp_path_factory.mktemp('set') / 'clips'
-  pipeline.prepare_folder(str(films), str(output), clips_per_shard=1, workers=1)
+  pipeline.prepare_folder(
+    str(films),
+    str(output),
+    layout=pipeline.Layout(clips_per_shard=1),
+    work=pipeline.Work(workers=1),
+  )
   return output
 
 

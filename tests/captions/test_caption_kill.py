@@ -37,8 +37,7 @@ def finish(fakes, lines):
       fakes.FakeCaptioner(),
       fakes.FolderOfLines(lines),
       str(output),
-      process_index=0,
-      process_count=1,
+      run=caption.Run(process_index=0, process_count=1),
     )
 
   return run

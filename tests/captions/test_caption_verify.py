@@ -14,8 +14,7 @@ def output(fakes, lines, tmp_path):
     fakes.FakeCaptioner(),
     fakes.FolderOfLines(lines),
     str(tmp_path / 'out'),
-    process_index=0,
-    process_count=1,
+    run=caption.Run(process_index=0, process_count=1),
   )
   return tmp_path / 'out'
 
@@ -27,8 +26,7 @@ def finish(fakes, lines, output):
       fakes.FakeCaptioner(),
       fakes.FolderOfLines(lines),
       str(output),
-      process_index=0,
-      process_count=1,
+      run=caption.Run(process_index=0, process_count=1),
     )
 
   return run

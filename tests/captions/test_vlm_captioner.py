@@ -241,7 +241,7 @@ class NoiseClips:
 
 def caption_noise(captioner, output, wait_seconds=60.0):
   return caption.caption_source(
-    captioner, NoiseClips(), output, wait_seconds=wait_seconds
+    captioner, NoiseClips(), output, caption.Run(wait_seconds=wait_seconds)
   )
 
 

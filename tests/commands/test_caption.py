@@ -8,8 +8,8 @@ from vidlm.data.store import caption_sets as captions_lib
 
 # A file of captions for every video, so that each can be told from the others.
 ONE_A_FILE = """from __gin__ import dynamic_registration
-from vidlm.captions import caption
-caption.caption.videos_per_file = 1
+from vidlm.captions import folder
+folder.Cutting.videos_per_file = 1
 """
 
 

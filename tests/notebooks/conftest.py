@@ -79,8 +79,7 @@ def tiny_run(tmp_path_factory):
       captioner=Scripted(name, lines),
       clip_dataset=str(web_clips),
       output=str(root / 'captions' / name),
-      process_index=0,
-      process_count=1,
+      run=caption.Run(process_index=0, process_count=1),
     )
   return types.SimpleNamespace(root=root, said=said, lost=lost)
 

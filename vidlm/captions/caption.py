@@ -60,6 +60,27 @@ class Summary:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """How a set is worked off; its captions are the same in any case.
+
+  Attributes:
+    overwrite: Replace a set that the folder holds of other settings.
+    retry_failed: Do files again in which a clip has failed.
+    wait_seconds: How long process 0 waits for a further file of the others.
+    log_seconds: Between lines of progress where there is no terminal.
+    process_index: Of this process, by default jax's.
+    process_count: Likewise.
+  """
+
+  overwrite: bool = False
+  retry_failed: bool = False
+  wait_seconds: float = 3600.0
+  log_seconds: float = 30.0
+  process_index: int | None = None
+  process_count: int | None = None
+
+
 def caption(
   *,
   captioner: captioner_lib.Captioner,
@@ -67,19 +88,9 @@ def caption(
   clip_dataset: str | None = None,
   split: str = 'train',
   videos: str | None = None,
-  clips: str = 'whole',
-  videos_per_file: int = 256,
-  fps: float = 2.0,
-  max_frames: int = 64,
-  size: int = 256,
+  cutting: folder.Cutting = folder.Cutting(),
   workers: int | None = None,
-  limits: folder.WorkerLimits = folder.WorkerLimits(),
-  overwrite: bool = False,
-  retry_failed: bool = False,
-  wait_seconds: float = 3600.0,
-  log_seconds: float = 30.0,
-  process_index: int | None = None,
-  process_count: int | None = None,
+  run: Run = Run(),
 ) -> Summary:
   """Captions a clip set or a folder of videos.
 
@@ -89,23 +100,12 @@ def caption(
   Args:
     captioner: The model with its prompt and its sampling settings.
     output: Folder of the set of captions.
-    clip_dataset: Folder of a clip set; or else
-    videos: a folder of videos.
+    clip_dataset: Folder of a clip set; either this or `videos`.
     split: Of the clip set.
-    clips: How videos are cut: 'whole', 'fixed:4s' or 'scenes'.
-    videos_per_file: Of a file of captions.
-    fps: Frames a second decoded of a video, as max_frames and size by default
-      what `vidlm prepare` would store.
-    max_frames: Of a long clip, spread over it.
-    size: Shorter side of decoded frames.
+    videos: A folder of videos.
+    cutting: How videos become clips, and clips frames.
     workers: Decoding processes; by default one a CPU.
-    limits: Of each of them.
-    overwrite: Replace a set that `output` holds of other settings.
-    retry_failed: Do files again in which a clip has failed.
-    wait_seconds: How long process 0 waits for a further file of the others.
-    log_seconds: Between lines of progress where there is no terminal.
-    process_index: Of this process, by default jax's.
-    process_count: Likewise.
+    run: Of this process and the others.
 
   Returns:
     The counts.
@@ -122,54 +122,30 @@ def caption(
     'image_size': captioner.image_size,
     'workers': workers,
   }
+  source: inputs.Source
   if clip_dataset is not None:
     source = inputs.ClipSetSource(clip_dataset, split, **frames)
   else:
-    source = folder.FolderSource(
-      videos,
-      clips,
-      videos_per_file=videos_per_file,
-      fps=fps,
-      max_frames=max_frames,
-      size=size,
-      limits=limits,
-      **frames,
-    )
-  return caption_source(
-    captioner,
-    source,
-    output,
-    overwrite=overwrite,
-    retry_failed=retry_failed,
-    wait_seconds=wait_seconds,
-    log_seconds=log_seconds,
-    process_index=process_index,
-    process_count=process_count,
-  )
+    source = folder.FolderSource(videos, cutting, **frames)
+  return caption_source(captioner, source, output, run)
 
 
 def caption_source(
   captioner: captioner_lib.Captioner,
   source: inputs.Source,
   output: str,
-  *,
-  overwrite: bool = False,
-  retry_failed: bool = False,
-  wait_seconds: float = 3600.0,
-  log_seconds: float = 30.0,
-  process_index: int | None = None,
-  process_count: int | None = None,
+  run: Run = Run(),
 ) -> Summary:
   """`caption` for any source of clips, which is closed in the end."""
   try:
     config = {**captioner.identity(), 'input': dict(source.config)}
-    group = outputs.ProcessGroup.make(process_index, process_count)
+    group = outputs.ProcessGroup.make(run.process_index, run.process_count)
     target = outputs.CaptionSet(output, config, captioner.name, source, group)
-    target.claim(overwrite)
-    pending = target.pending(retry_failed)
-    group.wait_for_all(wait_seconds)
-    _write(captioner, source, target, pending, log_seconds)
-    return _summary(output, target.finish(wait_seconds), len(pending))
+    target.claim(run.overwrite)
+    pending = target.pending(run.retry_failed)
+    group.wait_for_all(run.wait_seconds)
+    _write(captioner, source, target, pending, run.log_seconds)
+    return _summary(output, target.finish(run.wait_seconds), len(pending))
   finally:
     source.close()
 

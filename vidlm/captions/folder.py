@@ -9,85 +9,87 @@ from collections.abc import Iterable, Iterator, Sequence
 from vidlm.captions import identity, inputs
 from vidlm.core import processes
 from vidlm.data.feed import pixels
-from vidlm.data.video import cuts, listing
-from vidlm.data.video import decode_pool as workers_lib
-from vidlm.data.video import decoding as video_lib
+from vidlm.data.video import cuts, decode_pool, listing
+from vidlm.data.video import sampling as sampling_lib
 
-DecodeTask = workers_lib.DecodeTask
 InputClip = inputs.InputClip
-WorkerLimits = workers_lib.WorkerLimits
 # A film that is cut may give a thousand clips, a small file one: videos are
 # grouped by their size as well, so that an interruption costs minutes.
 _BYTES_PER_FILE = 256 << 20
-# Cutting reads whole films; what it may cost is bounded by time.
-_FILM = video_lib.Limits(max_decoded_frames=10_000_000)
+# What every set says of its sampling.
+_SAMPLING = ('fps', 'min_frames', 'max_frames', 'size')
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutting:
+  """How the videos of a folder become clips.
+
+  Attributes:
+    clips: 'whole', 'fixed:4s' or 'scenes'; see `cuts.boundaries`.
+    videos_per_file: Of a shard.
+    sampling: How clips become frames, by default as `vidlm prepare` would
+      store them, and never fewer than the model takes.
+  """
+
+  clips: str = 'whole'
+  videos_per_file: int = 256
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling()
+
+  def __post_init__(self) -> None:
+    cuts.check(self.clips)
+    if self.videos_per_file < 1:
+      raise ValueError(
+        f'videos_per_file={self.videos_per_file}: need at least 1'
+      )
 
 
 class FolderSource:
   """All videos below a folder, whole or cut into clips.
 
   A clip is decoded just as `vidlm prepare` would store it, so captions are the
-  same either way. A shard is `videos_per_file` videos; of films that are cut,
-  fewer if they are large.
+  same either way. A shard is so many videos as `Cutting` says; of films that
+  are cut, fewer if they are large.
   """
 
   def __init__(
     self,
     videos: str,
-    how: str = 'whole',
+    cutting: Cutting = Cutting(),
     *,
     num_frames: int,
     image_size: int,
-    videos_per_file: int = 256,
-    fps: float = 2.0,
-    min_frames: int | None = None,
-    max_frames: int = 64,
-    size: int = 256,
     workers: int | None = None,
-    limits: WorkerLimits = WorkerLimits(),
   ):
     """Lists the folder; nothing is decoded yet.
 
     Args:
       videos: The folder.
-      how: 'whole', 'fixed:4s' or 'scenes'; see `cuts.boundaries`.
+      cutting: How its videos become clips.
       num_frames: T.
       image_size: Pixels of a side.
-      videos_per_file: Of a shard.
-      fps: As min_frames, max_frames and size, see `prepare.prepare_clips`.
-      min_frames: See fps; by default 8, or num_frames if that is more.
-      max_frames: See fps.
-      size: See fps.
       workers: Decoding processes; by default one a CPU.
-      limits: Of each process.
 
     Raises:
       FileNotFoundError: If there is no such folder.
-      ValueError: If there is no video in it, or `how` is unknown.
+      ValueError: If there is no video in it.
     """
-    cuts.check(how)
-    if videos_per_file < 1:
-      raise ValueError(f'videos_per_file={videos_per_file}: need at least 1')
-    entries = listing.folder_clips(videos, 'whole')
-    self._how = how
+    entries = listing.folder_clips(videos)
+    self._how = cutting.clips
     self._frames = (num_frames, image_size)
-    self._shards = _group(entries, videos_per_file, how != 'whole')
-    self._options = {
-      'fps': fps,
-      'min_frames': min_frames or max(8, num_frames),
-      'max_frames': max_frames,
-      'size': size,
-    }
+    self._shards = _group(
+      entries, cutting.videos_per_file, cutting.clips != 'whole'
+    )
+    self._sampling = cutting.sampling.at_least(num_frames)
     self._digests: dict[str, str] = {}
     self.num_shards = len(self._shards)
     self.config = {
       'kind': 'videos',
-      'clips': how,
-      'videos_per_file': videos_per_file,
-      **self._options,
+      'clips': cutting.clips,
+      'videos_per_file': cutting.videos_per_file,
+      **self._sampling.config(always=_SAMPLING),
     }
-    self._pool = workers_lib.DecodePool(workers, limits)
-    self._cutters = workers_lib.DecodePool(workers, listing.SCENE_LIMITS)
+    self._pool = decode_pool.DecodePool(workers)
+    self._cutters = decode_pool.DecodePool(workers)
 
   def digest(self, shard: int) -> str:
     """See `Source`: names and bytes of the shard's videos."""
@@ -114,10 +116,9 @@ class FolderSource:
         yield shard, self._decode(self._shards[shard])
       return
     films, again = itertools.tee(films)
-    tasks = (
-      DecodeTask(film.path, cut=self._how, limits=_FILM) for film in again
+    results = self._cutters.map(
+      listing.cut_task(film, self._how) for film in again
     )
-    results = self._cutters.map(tasks)
     for shard in shards:
       entries = itertools.chain.from_iterable(
         _cut(film, next(results))
@@ -129,14 +130,16 @@ class FolderSource:
     # Entries are read ahead of the results: keep those that wait.
     listed, again = itertools.tee(entries)
     tasks = (
-      DecodeTask(entry.path or '', entry.start, entry.end, **self._options)
+      decode_pool.DecodeTask(
+        entry.path or '', entry.start, entry.end, self._sampling
+      )
       for entry in again
     )
     for result in self._pool.map(tasks):
       yield self._clip(next(listed), result)
 
   def _clip(
-    self, entry: listing.Entry, result: workers_lib.DecodeResult
+    self, entry: listing.Entry, result: decode_pool.DecodeResult
   ) -> InputClip:
     known = {'clip_id': _text(entry.clip_id), 'video': _text(entry.video)}
     reason = entry.reason or result.reason
@@ -193,19 +196,13 @@ def _size(path: str | None) -> int:
 
 
 def _cut(
-  film: listing.Entry, result: workers_lib.DecodeResult
+  film: listing.Entry, result: decode_pool.DecodeResult
 ) -> Iterator[listing.Entry]:
-  """The clips of a film; one with a reason if it can't be cut."""
-  if not result.ok:
-    message = result.message.replace(film.path or '\0', film.video)
-    # Without a path it isn't tried again.
-    yield dataclasses.replace(
-      film, path=None, reason=result.reason, message=message
-    )
-    return
-  for number, (start, end) in enumerate(itertools.pairwise(result.times)):
-    clip_id = f'{film.clip_id}#{number:04d}'
-    yield dataclasses.replace(film, clip_id=clip_id, start=start, end=end)
+  """The clips of a film; a reason names it by its place in the folder."""
+  message = result.message.replace(film.path or '\0', film.video)
+  yield from listing.cut_clips(
+    film, dataclasses.replace(result, message=message)
+  )
 
 
 def _text(name: str) -> str:

@@ -90,7 +90,8 @@ def _caption(args: argparse.Namespace) -> int:
   Raises:
     ValueError: For flags that don't go together.
   """
-  from vidlm.captions import caption
+  from vidlm.captions import caption, folder
+  from vidlm.data.video import sampling
   from vidlm.models import restored, samplers
 
   if not args.checkpoint:
@@ -114,13 +115,19 @@ def _caption(args: argparse.Namespace) -> int:
   elif nucleus:
     options['sampler'] = samplers.Nucleus(**nucleus)
   inputs = command_line.given(
-    args, 'videos', 'clip_dataset', 'split', 'clips', 'workers'
+    args, 'videos', 'clip_dataset', 'split', 'workers'
+  )
+  cutting = launch.bound(folder.Cutting)(
+    sampling=launch.bound(sampling.Sampling)(),
+    **command_line.given(args, 'clips'),
   )
   summary = launch.bound(caption.caption)(
     captioner=_captioner(vlm, args.framewise, options),
     output=args.output,
-    overwrite=args.overwrite,
-    retry_failed=args.retry_failed,
+    cutting=cutting,
+    run=launch.bound(caption.Run)(
+      overwrite=args.overwrite, retry_failed=args.retry_failed
+    ),
     **inputs,
   )
   print(summary)

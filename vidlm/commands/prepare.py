@@ -5,6 +5,8 @@ once.
 """
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from vidlm.core import command_line, launch
 from vidlm.data.sets import registry
@@ -104,17 +106,6 @@ def _set_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(f'--{flag}', metavar='FILE', help=text)
 
 
-_PREPARE_OPTIONS = (
-  'fps',
-  'min_frames',
-  'max_frames',
-  'size',
-  'workers',
-  'num_shards',
-  'beam_pipeline_options',
-)
-
-
 def run(args: argparse.Namespace) -> None:
   """Prepares what the flags say and prints the counts.
 
@@ -166,31 +157,54 @@ def _prepare_folder(args: argparse.Namespace) -> object:
     output=args.output,
     annotations=next(iter(args.annotations), None),
     columns=columns,
-    overwrite=args.overwrite,
-    **command_line.given(args, 'clips', 'val_fraction', *_PREPARE_OPTIONS),
+    **command_line.given(args, 'clips'),
+    **_how(args, _SAMPLING, ('num_shards', 'val_fraction')),
   )
 
 
 def _prepare_set(args: argparse.Namespace) -> object:
   from vidlm.data.sets import build
 
+  selection = launch.bound(build.Selection)(
+    flags=command_line.given(args, *registry.FLAGS),
+    **command_line.given(args, 'ids', 'split', 'limit'),
+  )
+  sampling = (*_SAMPLING, 'frame_rate', 'min_seconds')
   return launch.bound(build.prepare_set)(
     name=args.source,
     videos=args.videos,
     output=args.output,
     annotations=args.annotations,
-    flags=command_line.given(args, *registry.FLAGS),
-    overwrite=args.overwrite,
-    **command_line.given(
-      args,
-      'ids',
-      'split',
-      'limit',
-      'frame_rate',
-      'min_seconds',
-      *_PREPARE_OPTIONS,
-    ),
+    selection=selection,
+    **_how(args, sampling, ('num_shards',)),
   )
+
+
+_SAMPLING = ('fps', 'min_frames', 'max_frames', 'size')
+
+
+def _how(
+  args: argparse.Namespace, sampling: Sequence[str], layout: Sequence[str]
+) -> dict[str, Any]:
+  """How frames are sampled, where they go and who does it, as flags say.
+
+  Args:
+    args: The flags.
+    sampling: Those of `Sampling` that count here.
+    layout: Likewise of `Layout`.
+  """
+  from vidlm.data.prepare import pipeline
+  from vidlm.data.video import sampling as sampling_lib
+
+  given = command_line.given
+  return {
+    'sampling': launch.bound(sampling_lib.Sampling)(**given(args, *sampling)),
+    'layout': launch.bound(pipeline.Layout)(**given(args, *layout)),
+    'work': launch.bound(pipeline.Work)(
+      overwrite=args.overwrite,
+      **given(args, 'workers', 'beam_pipeline_options'),
+    ),
+  }
 
 
 COMMAND = command_line.Command(

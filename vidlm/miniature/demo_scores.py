@@ -12,6 +12,7 @@ from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.data.store import clip_reader as clips_lib
 from vidlm.data.store import frame_lookup
+from vidlm.data.video import sampling
 from vidlm.miniature import demo_report
 
 GALLERY = 12
@@ -259,7 +260,7 @@ def own_videos(demo: Any) -> list[demo_report.GalleryClip]:
   output = demo.own_captions()
   rows = captions_lib.read_captions(str(output)).to_pylist()
   frames = frame_lookup.VideoFrames(
-    frame_lookup.entries_of(rows, demo.videos), size=96
+    frame_lookup.entries_of(rows, demo.videos), sampling.Sampling(size=96)
   )
   shown = frames.read(row['clip_id'] for row in rows)
   return [

@@ -164,6 +164,7 @@ class RealPixels:
   def read_folder(self) -> Any:
     """The clip set of the folder; does nothing if it is there."""
     from vidlm.data.prepare import pipeline
+    from vidlm.data.video import sampling
 
     with self.recipe('vlm'):
       frames = launch.macro('NUM_FRAMES')
@@ -174,9 +175,9 @@ class RealPixels:
       str(self.videos),
       str(self.clips),
       annotations=str(self.captions),
-      size=size,
-      min_frames=frames,
-      max_frames=frames,
+      sampling=sampling.Sampling(
+        size=size, min_frames=frames, max_frames=frames
+      ),
     )
 
   def texts(self) -> list[str]:

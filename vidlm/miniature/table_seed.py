@@ -37,6 +37,7 @@ class Shared(demo.Demo):
   def halve_web_clips(self) -> None:
     """web_a and web_b, clip sets of half of the web clips each."""
     from vidlm.data.prepare import annotations, pipeline
+    from vidlm.data.video import sampling
 
     videos = self.output / 'data/videos'
     entries = annotations.read_annotations(
@@ -48,16 +49,17 @@ class Shared(demo.Demo):
       pipeline.prepare_clips(
         part,
         str(self.output / 'data' / name),
-        name=name,
-        size=None,
-        workers=2,
-        description=f'Miniature: {name}.',
-        overwrite=True,  # drawn again means read again; else this does nothing
+        sampling=sampling.Sampling(size=None),
+        layout=pipeline.Layout(name, f'Miniature: {name}.'),
+        # Drawn again means read again; else this does nothing.
+        work=pipeline.Work(workers=2, overwrite=True),
       )
 
   def other_instructions(self) -> None:
     """Conversations about stills, long answers about narratives."""
+    from vidlm.data.prepare import pipeline
     from vidlm.data.sets import build
+    from vidlm.data.video import sampling
     from vidlm.miniature.world import conversations
 
     data = self.output / 'data'
@@ -81,9 +83,8 @@ class Shared(demo.Demo):
         annotations=[write()],
         videos=str(videos),
         output=str(data / name),
-        size=None,
-        workers=2,
-        overwrite=True,
+        sampling=sampling.Sampling(size=None),
+        work=pipeline.Work(workers=2, overwrite=True),
       )
 
 

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from vidlm.data.prepare import beam, pipeline, shard_plan, staging
-from vidlm.data.video import listing
+from vidlm.data.video import listing, sampling
+
+BEAM = pipeline.Work(workers=1, beam_pipeline_options='')
 
 
 @pytest.fixture
@@ -26,6 +28,14 @@ def entries(videos, hostile, tmp_path) -> list[listing.Entry]:
   return [*found, gone]
 
 
+def small(num_shards: int) -> dict:
+  return {
+    'sampling': sampling.Sampling(size=32),
+    'layout': pipeline.Layout(num_shards=num_shards),
+    'work': pipeline.Work(workers=1),
+  }
+
+
 def content(folder) -> dict[str, bytes]:
   return {
     path.name: path.read_bytes()
@@ -41,14 +51,12 @@ def test_shards_survive_being_sent(entries) -> None:
 
 def test_the_same_set_as_without(entries, tmp_path) -> None:
   pytest.importorskip('apache_beam')
-  options = dict(workers=1, num_shards=5, size=32)
+  options = small(num_shards=5)
   one = pipeline.prepare_clips(entries, str(tmp_path / 'one'), **options)
-  many = pipeline.prepare_clips(
-    entries,
-    str(tmp_path / 'many'),
-    beam_pipeline_options='direct_num_workers=1',
-    **options,
+  options['work'] = pipeline.Work(
+    workers=1, beam_pipeline_options='direct_num_workers=1'
   )
+  many = pipeline.prepare_clips(entries, str(tmp_path / 'many'), **options)
   # Each hostile file is one line with a reason; no worker died of it.
   assert (many.ok, many.failed) == (one.ok, one.failed)
   assert many.ok == 4 and many.total == len(entries)
@@ -59,19 +67,19 @@ def test_goes_on_after_an_interruption(entries, tmp_path, monkeypatch) -> None:
   pytest.importorskip('apache_beam')
   good = entries[:4]
   output = str(tmp_path / 'out')
-  options = dict(workers=1, num_shards=4, size=32)
+  options = small(num_shards=4)
   written = []
   write = staging.write_shard
 
-  def stop_at_the_third(folder, shard, pool, task) -> None:
+  def stop_at_the_third(folder, shard, pool, sampling) -> None:
     if shard.number == 2:
       raise KeyError('stop')
     written.append(shard.name)
-    write(folder, shard, pool, task)
+    write(folder, shard, pool, sampling)
 
   monkeypatch.setattr(staging, 'write_shard', stop_at_the_third)
   with pytest.raises(Exception, match='stop'):
-    pipeline.prepare_clips(good, output, beam_pipeline_options='', **options)
+    pipeline.prepare_clips(good, output, **{**options, 'work': BEAM})
   monkeypatch.setattr(staging, 'write_shard', write)
   # A finished shard is kept; without Beam, it goes on all the same.
   pipeline.prepare_clips(good, output, **options)
@@ -84,6 +92,4 @@ def test_without_beam_it_says_how_to_get_it(
 ) -> None:
   monkeypatch.setitem(sys.modules, 'apache_beam', None)
   with pytest.raises(ImportError, match=r'pip install "vidlm\[beam\]"'):
-    pipeline.prepare_clips(
-      entries, str(tmp_path / 'out'), beam_pipeline_options=''
-    )
+    pipeline.prepare_clips(entries, str(tmp_path / 'out'), work=BEAM)

@@ -14,7 +14,7 @@ import pytest
 
 from vidlm.data.prepare import pipeline, staging
 from vidlm.data.store import clip_reader
-from vidlm.data.video import decode_pool, listing
+from vidlm.data.video import decode_pool, listing, sampling
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -25,6 +25,10 @@ def folder(videos, tmp_path_factory) -> pathlib.Path:
   for number in range(6):
     videos.write(folder / f'v_{number}.mp4', num_frames=20 + 10 * number)
   return folder
+
+
+SMALL = sampling.Sampling(size=32)
+HERE = pipeline.Work(workers=0)
 
 
 def annotate(path: pathlib.Path, rows: list[dict]) -> str:
@@ -49,7 +53,10 @@ def read_set(output) -> dict[str, bytes]:
 
 def test_folder_without_annotations(folder, tmp_path) -> None:
   summary = pipeline.prepare_folder(
-    str(folder), str(tmp_path / 'out'), workers=1, size=32
+    str(folder),
+    str(tmp_path / 'out'),
+    sampling=SMALL,
+    work=pipeline.Work(workers=1),
   )
   assert (summary.total, summary.ok, summary.failed) == (6, 6, {})
   reader = clip_reader.open_clips(str(tmp_path / 'out'))
@@ -73,7 +80,11 @@ def test_bad_files_become_rows_with_reasons(folder, hostile, tmp_path) -> None:
   annotations = annotate(tmp_path / 'a.jsonl', rows)
   output = tmp_path / 'out'
   summary = pipeline.prepare_folder(
-    str(mixed), str(output), annotations, workers=2, num_shards=3
+    str(mixed),
+    str(output),
+    annotations,
+    layout=pipeline.Layout(num_shards=3),
+    work=pipeline.Work(workers=2),
   )
   bad = len(hostile) + 2
   assert (summary.total, summary.ok) == (6 + bad, 6)
@@ -102,23 +113,30 @@ def test_again_is_nothing_and_otherwise_is_refused(
   mine = tmp_path / 'videos'
   shutil.copytree(folder, mine)
   output = str(tmp_path / 'out')
-  first = pipeline.prepare_folder(str(mine), output, workers=0, size=32)
+  first = pipeline.prepare_folder(str(mine), output, sampling=SMALL, work=HERE)
   before = read_set(output)
   with monkeypatch.context() as patch:
     patch.setattr(decode_pool, 'DecodePool', None)
-    again = pipeline.prepare_folder(str(mine), output, workers=0, size=32)
+    again = pipeline.prepare_folder(
+      str(mine), output, sampling=SMALL, work=HERE
+    )
   assert again == first and read_set(output) == before
   with pytest.raises(FileExistsError, match='size was 32, is 48'):
-    pipeline.prepare_folder(str(mine), output, workers=0, size=48)
+    other = sampling.Sampling(size=48)
+    pipeline.prepare_folder(str(mine), output, sampling=other, work=HERE)
   os.utime(mine / 'v_3.mp4', (1, 1))
   with pytest.raises(FileExistsError, match='video files changed'):
-    pipeline.prepare_folder(str(mine), output, workers=0, size=32)
+    pipeline.prepare_folder(str(mine), output, sampling=SMALL, work=HERE)
   (mine / 'v_3.mp4').unlink()
   with pytest.raises(FileExistsError, match='clips changed'):
-    pipeline.prepare_folder(str(mine), output, workers=0, size=32)
+    pipeline.prepare_folder(str(mine), output, sampling=SMALL, work=HERE)
   assert read_set(output) == before
   summary = pipeline.prepare_folder(
-    str(mine), output, workers=0, size=48, num_shards=1, overwrite=True
+    str(mine),
+    output,
+    sampling=sampling.Sampling(size=48),
+    layout=pipeline.Layout(num_shards=1),
+    work=pipeline.Work(workers=0, overwrite=True),
   )
   assert summary.ok == 5
   assert len(clip_reader.open_clips(output)) == 5
@@ -127,11 +145,12 @@ def test_again_is_nothing_and_otherwise_is_refused(
 def test_a_foreign_dataset_is_not_touched(folder, tmp_path) -> None:
   (tmp_path / 'dataset_info.json').write_text('{}')
   with pytest.raises(FileExistsError, match='holds a dataset already'):
-    pipeline.prepare_folder(str(folder), str(tmp_path), workers=0)
+    pipeline.prepare_folder(str(folder), str(tmp_path), work=HERE)
 
 
 def test_goes_on_after_an_interruption(folder, tmp_path, monkeypatch) -> None:
-  kwargs = dict(workers=0, size=32, clips_per_shard=2)
+  layout = pipeline.Layout(clips_per_shard=2)
+  kwargs = dict(work=HERE, sampling=SMALL, layout=layout)
   pipeline.prepare_folder(str(folder), str(tmp_path / 'whole'), **kwargs)
   decoded = []
   real = decode_pool.decode_worker.decode
@@ -157,7 +176,8 @@ def test_goes_on_after_an_interruption(folder, tmp_path, monkeypatch) -> None:
 def test_goes_on_after_an_interrupted_assembly(
   folder, tmp_path, monkeypatch
 ) -> None:
-  kwargs = dict(workers=0, size=32, clips_per_shard=2, val_fraction=0.34)
+  layout = pipeline.Layout(clips_per_shard=2, val_fraction=0.34)
+  kwargs = dict(work=HERE, sampling=SMALL, layout=layout)
   pipeline.prepare_folder(str(folder), str(tmp_path / 'whole'), **kwargs)
   real = os.replace
   left = 0
@@ -190,8 +210,11 @@ def test_kill_9(folder, tmp_path, seconds: float) -> None:
   """At whatever moment it dies, its workers go too, and a rerun completes."""
   output = str(tmp_path / 'out')
   code = (
-    'from vidlm.data.prepare import pipeline; pipeline.prepare_folder('
-    f'{str(folder)!r}, {output!r}, workers=1, size=32, clips_per_shard=1)'
+    'from vidlm.data.prepare import pipeline; '
+    'from vidlm.data.video import sampling; pipeline.prepare_folder('
+    f'{str(folder)!r}, {output!r}, work=pipeline.Work(workers=1), '
+    'sampling=sampling.Sampling(size=32), '
+    'layout=pipeline.Layout(clips_per_shard=1))'
   )
   process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
   time.sleep(seconds)
@@ -200,7 +223,11 @@ def test_kill_9(folder, tmp_path, seconds: float) -> None:
   process.wait()
   assert not psutil.wait_procs(orphans, timeout=20)[1]
   summary = pipeline.prepare_folder(
-    str(folder), output, workers=1, size=32, clips_per_shard=1
+    str(folder),
+    output,
+    sampling=SMALL,
+    layout=pipeline.Layout(clips_per_shard=1),
+    work=pipeline.Work(workers=1),
   )
   assert summary.ok == 6 and len(clip_reader.open_clips(output)) == 6
 
@@ -222,9 +249,9 @@ def test_validation_videos_are_held_out_whole(folder, tmp_path) -> None:
     str(folder),
     str(tmp_path / 'out'),
     annotations,
-    workers=0,
-    size=32,
-    val_fraction=1 / 3,
+    sampling=SMALL,
+    layout=pipeline.Layout(val_fraction=1 / 3),
+    work=HERE,
   )
   assert summary.splits == {'train': 8, 'val': 4}
   seen = {
@@ -245,7 +272,7 @@ def test_nothing_decodes(tmp_path) -> None:
   output = tmp_path / 'out'
   for _ in range(2):
     with pytest.raises(ValueError, match=r'0 of 1 clips.*open_failed 1'):
-      pipeline.prepare_folder(str(tmp_path / 'videos'), str(output), workers=0)
+      pipeline.prepare_folder(str(tmp_path / 'videos'), str(output), work=HERE)
   assert len((output / 'errors.jsonl').read_text().splitlines()) == 1
 
 
@@ -257,11 +284,11 @@ def test_mistakes(folder, tmp_path) -> None:
   with pytest.raises(ValueError, match='used twice'):
     pipeline.prepare_clips([entry, entry], output)
   with pytest.raises(ValueError, match="name 'my clips'"):
-    pipeline.prepare_clips([entry], output, name='my clips')
+    pipeline.prepare_clips([entry], output, layout=pipeline.Layout('my clips'))
   with pytest.raises(ValueError, match='val_fraction'):
-    pipeline.prepare_folder(str(folder), output, val_fraction=1.0)
+    pipeline.Layout(val_fraction=1.0)
   with pytest.raises(ValueError, match='positive'):
-    pipeline.prepare_clips([entry], output, num_shards=0)
+    pipeline.Layout(num_shards=0)
 
 
 def test_two_at_once(folder, tmp_path) -> None:
@@ -271,13 +298,13 @@ def test_two_at_once(folder, tmp_path) -> None:
     filelock.FileLock(tmp_path / '.lock'),
     pytest.raises(FileExistsError, match='another process'),
   ):
-    pipeline.prepare_folder(str(folder), str(tmp_path), workers=0)
+    pipeline.prepare_folder(str(folder), str(tmp_path), work=HERE)
 
 
 def test_progress_is_logged(folder, tmp_path, caplog, monkeypatch) -> None:
   monkeypatch.setattr(staging, '_SECONDS_BETWEEN_REPORTS', 0.0)
   caplog.set_level('INFO', logger='absl')
-  pipeline.prepare_folder(str(folder), str(tmp_path), workers=0, size=32)
+  pipeline.prepare_folder(str(folder), str(tmp_path), sampling=SMALL, work=HERE)
   assert '3 of 6 clips, 0 failed' in caplog.text
   assert 'clips/s' in caplog.text and 'left' in caplog.text
 
@@ -290,8 +317,7 @@ def test_real_clips(tmp_path) -> None:
     str(source),
     str(tmp_path),
     str(source / 'captions.jsonl'),
-    size=64,
-    max_frames=8,
-    workers=2,
+    sampling=sampling.Sampling(size=64, max_frames=8),
+    work=pipeline.Work(workers=2),
   )
   assert (summary.total, summary.ok) == (68, 68)

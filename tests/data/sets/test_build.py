@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from vidlm import cli
+from vidlm.data.prepare import pipeline
 from vidlm.data.sets import build, locate, registry, rows
 from vidlm.data.store import clip_reader
+from vidlm.data.video import sampling
 
+ONE = pipeline.Work(workers=1)
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NASTY = (
   '-_a-b_c-d_e',
@@ -42,7 +45,7 @@ def test_each_clip_is_in_the_set_or_has_a_reason(
   wanted = [f'video{n}' for n in range(7010, 7014)]
   path = write('captions.json', captions(*wanted, '../video1'))
   out = str(tmp_path / 'out')
-  summary = build.prepare_set('msrvtt', folder, out, [path], workers=1)
+  summary = build.prepare_set('msrvtt', folder, out, [path], work=ONE)
   assert (summary.total, summary.ok) == (5, 2)
   assert summary.coverage == 0.4
   assert '2 of 5 clips (test 2); 3 failed' in str(summary)
@@ -57,14 +60,14 @@ def test_each_clip_is_in_the_set_or_has_a_reason(
   table = pq.read_table(f'{out}/annotated-test.parquet')
   assert table['clip_id'].to_pylist() == [*wanted, '../video1']
   # Again: nothing to do.
-  assert build.prepare_set('msrvtt', folder, out, [path], workers=1) == summary
+  assert build.prepare_set('msrvtt', folder, out, [path], work=ONE) == summary
 
 
 def test_nasty_names_survive(make_videos, write, tmp_path) -> None:
   folder = make_videos(*(f'{name}.mp4' for name in NASTY))
   path = write('a.json', captions(*NASTY))
   out = str(tmp_path / 'out')
-  build.prepare_set('msrvtt', folder, out, [path], workers=1)
+  build.prepare_set('msrvtt', folder, out, [path], work=ONE)
   assert clip_reader.open_clips(out, 'test').clip_ids() == list(NASTY)
 
 
@@ -104,7 +107,7 @@ def test_too_short_is_a_reason(make_videos, write, tmp_path) -> None:
   item = {'timestamps': spans, 'sentences': list('abcd')}
   path = write('train.json', {'v_x': item})
   out = str(tmp_path / 'out')
-  summary = build.prepare_set('activitynet', folder, out, [path], workers=1)
+  summary = build.prepare_set('activitynet', folder, out, [path], work=ONE)
   # 2 of 3 seconds are there: taken; 1 of 6: not what was described.
   assert summary.failed == {'empty': 1, 'too_short': 1}
   index = clip_reader.open_clips(out, 'train').index()
@@ -119,7 +122,7 @@ def test_a_clip_cut_already_may_be_too_short(
   clips_ = [{'videoID': name, 'enCap': ['x']} for name in ids]
   path = write('vatex_validation_v1.0.json', clips_)
   out = str(tmp_path / 'out')
-  summary = build.prepare_set('vatex', folder, out, [path], workers=1)
+  summary = build.prepare_set('vatex', folder, out, [path], work=ONE)
   assert summary.failed == {'too_short': 1}
   assert clip_reader.open_clips(out, 'val').clip_ids() == [ids[1]]
 
@@ -141,10 +144,8 @@ def test_folders_of_frames(write, tmp_path) -> None:
     str(tmp_path / 'frames'),
     out,
     [write('a.jsonl', [line])],
-    workers=1,
-    frame_rate=4.0,
-    min_frames=4,
-    size=None,
+    sampling=sampling.Sampling(frame_rate=4.0, min_frames=4, size=None),
+    work=ONE,
   )
   assert summary.ok == 1
   reader = clip_reader.open_clips(out)
@@ -159,13 +160,13 @@ def test_lists_of_ids(make_videos, write, tmp_path, caplog) -> None:
   path = write('a.json', captions('video7010', 'video7011'))
   ids = write('ids.txt', 'video_id\nvideo7011\nvideo5\n')
   entries, kept, _ = build.collect(
-    'msrvtt', folder, [path], ids=ids, split='half'
+    'msrvtt', folder, [path], build.Selection(ids=ids, split='half')
   )
   assert [(r.clip_id, r.split) for r in kept] == [('video7011', 'half')]
   assert entries[0].path
   write('ids.txt', 'other\n')
   with pytest.raises(ValueError, match='none of its 1 ids is annotated'):
-    build.collect('msrvtt', folder, [path], ids=ids)
+    build.collect('msrvtt', folder, [path], build.Selection(ids=ids))
 
 
 @pytest.mark.parametrize(

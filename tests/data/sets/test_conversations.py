@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vidlm.data.prepare import pipeline
 from vidlm.data.sets import build, conversations, rows
 from vidlm.data.store import clip_reader
+from vidlm.data.video import sampling
 
+ONE = pipeline.Work(workers=1)
 TALK = [
   {'from': 'human', 'value': '<image>\nWhat is on the table?'},
   {'from': 'gpt', 'value': ' A cup. '},
@@ -49,8 +52,8 @@ def test_images_become_clips_of_one_frame(write, tmp_path) -> None:
     str(tmp_path / 'images'),
     out,
     [write('llava_instruct_150k.json', entries)],
-    workers=1,
-    size=30,
+    sampling=sampling.Sampling(size=30),
+    work=ONE,
   )
   assert summary.failed == {'not_found': 1, 'open_failed': 1}
   reader = clip_reader.open_clips(out)

@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vidlm.data.prepare import pipeline
 from vidlm.data.sets import build, packs
 from vidlm.data.store import clip_reader
 from vidlm.data.video import packed
+
+ONE = pipeline.Work(workers=1)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_webdataset(video_bytes, tmp_path) -> None:
   )
   write_tar(folder / 'sub' / '00001.tar', [('a b.mp4', video_bytes)])
   out = str(tmp_path / 'out')
-  summary = build.prepare_set('webdataset', str(folder), out, workers=1)
+  summary = build.prepare_set('webdataset', str(folder), out, work=ONE)
   assert reasons(out) == {
     'bad': 'open_failed',
     '../../evil': 'outside_folder',
@@ -99,7 +102,7 @@ def test_any_set_finds_videos_in_tars(video_bytes, write, tmp_path) -> None:
   write_tar(tmp_path / 'v' / '0.tar', [('all/video7010.mp4', video_bytes)])
   path = write('a.json', [{'video': 'video7010.mp4', 'caption': ['x']}])
   out = str(tmp_path / 'out')
-  build.prepare_set('msrvtt', str(tmp_path / 'v'), out, [path], workers=1)
+  build.prepare_set('msrvtt', str(tmp_path / 'v'), out, [path], work=ONE)
   assert clip_reader.open_clips(out, 'test').texts() == [['x']]
 
 
@@ -116,7 +119,7 @@ def test_parquet(video_bytes, tmp_path) -> None:
   pq.write_table(pa.Table.from_pylist(plain), folder / 'b.parquet')
   (folder / 'c.parquet').write_bytes(b'PAR1 not really')
   out = str(tmp_path / 'out')
-  summary = build.prepare_set('parquet', str(folder), out, workers=1)
+  summary = build.prepare_set('parquet', str(folder), out, work=ONE)
   assert summary.ok == 2
   reader = clip_reader.open_clips(out)
   assert reader.clip_ids() == ['v_a-b', 'k 1']

@@ -38,7 +38,7 @@ def test_a_list_makes_the_test_split(write, make_videos) -> None:
   ids = write('test_list.txt', '5-x_skb-BgI_000055_000065\n')
   path = write('vatex_validation_v1.0.json', CLIPS)
   entries, kept, _ = build.collect(
-    'vatex', folder, [path], ids=ids, split='test'
+    'vatex', folder, [path], build.Selection(ids=ids, split='test')
   )
   assert [(r.clip_id[:5], r.split) for r in kept] == [('5-x_s', 'test')]
   assert entries[0].path and entries[0].start is None  # cut already

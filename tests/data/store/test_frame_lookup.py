@@ -9,7 +9,9 @@ import pytest
 
 from vidlm.data.prepare import pipeline
 from vidlm.data.store import frame_lookup
-from vidlm.data.video import listing
+from vidlm.data.video import listing, sampling
+
+SMALL = sampling.Sampling(size=64)
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +31,7 @@ def numbers(frames, videos):
 
 
 def test_videos_of_a_folder(folder, videos):
-  source = frame_lookup.open_frames(str(folder), size=64)
+  source = frame_lookup.open_frames(str(folder), sampling=SMALL)
   assert source.clip_ids == ['bad', 'one', 'sub/two']
   assert list(source.texts) == [[], [], []] and set(source.labels) == {''}
   bad, two, nowhere, one = source.read(['bad', 'sub/two', 'nowhere', 'one'])
@@ -47,7 +49,9 @@ def test_clips_of_a_caption_set(folder, videos):
     {'clip_id': 'out', 'video': '../one.mp4', 'start': None, 'end': None},
   ]
   source = frame_lookup.open_frames(
-    str(folder), entries=frame_lookup.entries_of(rows, str(folder)), size=64
+    str(folder),
+    entries=frame_lookup.entries_of(rows, str(folder)),
+    sampling=SMALL,
   )
   cut, whole, outside = source.read(['two#1', 'whole', 'out'])
   assert numbers(cut, videos) == [40, 45, 50, 55, 60, 65, 70, 75]
@@ -61,7 +65,12 @@ def test_clip_sets(folder, tmp_path, videos):
     ),
     listing.Entry('y', 'sub/two.mp4', str(folder / 'sub/two.mp4')),
   ]
-  pipeline.prepare_clips(entries, str(tmp_path / 'set'), size=None, workers=1)
+  pipeline.prepare_clips(
+    entries,
+    str(tmp_path / 'set'),
+    sampling=sampling.Sampling(size=None),
+    work=pipeline.Work(workers=1),
+  )
   source = frame_lookup.open_frames(str(tmp_path / 'set'))
   assert isinstance(source, frame_lookup.ClipFrames)
   assert list(source.clip_ids) == ['x', 'y']

@@ -1,4 +1,4 @@
-"""Worker processes that crash, hang and swell; cutting films in them."""
+"""Worker processes that crash, hang and swell."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from vidlm.data.video import cuts, decode_pool, decoding, listing
+from vidlm.data.video import decode_pool, sampling, worker
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # A worker that fails as the name of the file says.
@@ -38,7 +38,7 @@ def decode(task):
 
 real = os.dup(1)
 os.environ['OUT'] = str(real)
-worker.serve(int(sys.argv[1]), int(sys.argv[2]), decode)
+worker.serve(int(sys.argv[1]), decode)
 """
 
 
@@ -50,10 +50,13 @@ def misbehaving(tmp_path) -> list[str]:
 
 
 def run(command, tmp_path, names, **limits) -> list[decode_pool.DecodeResult]:
-  limits = decode_pool.WorkerLimits(**limits)
-  with decode_pool.DecodePool(2, limits, command) as pool:
+  costs = sampling.Sampling(limits=sampling.Limits(**limits))
+  with decode_pool.DecodePool(2, command=command) as pool:
     return list(
-      pool.map(decode_pool.DecodeTask(str(tmp_path / name)) for name in names)
+      pool.map(
+        decode_pool.DecodeTask(str(tmp_path / name), sampling=costs)
+        for name in names
+      )
     )
 
 
@@ -84,17 +87,46 @@ def test_cpu_time_is_limited(misbehaving, tmp_path) -> None:
 def test_memory_is_limited(hostile, videos, tmp_path) -> None:
   """The size bomb, with the check on its size switched off."""
   good = videos.write(tmp_path / 'a.mp4')
-  bomb = decode_pool.DecodeTask(
-    hostile['size_bomb.mp4'][0],
-    size=None,
-    limits=decoding.Limits(max_pixels=1 << 40),
-  )
-  tasks = [decode_pool.DecodeTask(good), bomb, decode_pool.DecodeTask(good)]
-  limits = decode_pool.WorkerLimits(memory=600 << 20)
-  with decode_pool.DecodePool(1, limits) as pool:
+  limits = sampling.Limits(max_pixels=1 << 40, memory=600 << 20)
+  costs = sampling.Sampling(size=None, limits=limits)
+  paths = [good, hostile['size_bomb.mp4'][0], good]
+  tasks = [decode_pool.DecodeTask(path, sampling=costs) for path in paths]
+  with decode_pool.DecodePool(1) as pool:
     reasons = [result.reason for result in pool.map(tasks)]
   assert reasons[0] == reasons[2] == ''
   assert reasons[1] in ('out_of_memory', 'killed', 'corrupt')
+
+
+def test_a_clip_gets_the_memory_it_asks_for(videos, tmp_path) -> None:
+  good = videos.write(tmp_path / 'a.mp4')
+  tasks = [
+    decode_pool.DecodeTask(
+      good, sampling=sampling.Sampling(limits=sampling.Limits(memory=memory))
+    )
+    for memory in (2 << 30, 1 << 30, 1 << 30)
+  ]
+  seen = []
+  with decode_pool.DecodePool(1) as pool:
+    for result in pool.map(tasks, look_ahead=1):
+      (process,) = psutil.Process().children()
+      # Since Linux 2.6.36: what /proc says of the limit on address space.
+      limits = pathlib.Path(f'/proc/{process.pid}/limits').read_text()
+      (line,) = [x for x in limits.splitlines() if 'address space' in x]
+      seen.append((result.ok, int(line.split()[3]), process.pid))
+  assert [(ok, memory) for ok, memory, _ in seen] == [
+    (True, 2 << 30),
+    (True, 1 << 30),
+    (True, 1 << 30),
+  ]
+  assert seen[0][2] != seen[1][2] == seen[2][2]
+
+
+def test_a_task_survives_being_sent() -> None:
+  how = sampling.Sampling(
+    size=None, min_share=0.5, limits=sampling.Limits(max_pixels=9)
+  )
+  task = decode_pool.DecodeTask('a b.mp4', 1.0, None, how, seconds=3.0)
+  assert worker.decode_task(worker.encode_task(task)) == task
 
 
 def test_hostile_files_leave_others_alone(hostile, videos, tmp_path) -> None:
@@ -115,7 +147,8 @@ def test_same_with_any_number_of_workers(videos, tmp_path) -> None:
   paths = [
     videos.write(tmp_path / f'{n}.mp4', num_frames=3 + n) for n in range(5)
   ]
-  tasks = [decode_pool.DecodeTask(path, size=32) for path in paths]
+  small = sampling.Sampling(size=32)
+  tasks = [decode_pool.DecodeTask(path, sampling=small) for path in paths]
   outcomes = []
   for number in (0, 1, 3):
     with decode_pool.DecodePool(number) as pool:
@@ -134,9 +167,8 @@ def test_look_ahead_is_bounded_and_workers_recycled(
       taken.append(number)
       yield decode_pool.DecodeTask(str(tmp_path / str(number)))
 
-  limits = decode_pool.WorkerLimits(tasks=4)
   before = psutil.Process().num_fds()
-  with decode_pool.DecodePool(1, limits, misbehaving) as pool:
+  with decode_pool.DecodePool(1, recycle_after=4, command=misbehaving) as pool:
     results = pool.map(tasks(), look_ahead=5)
     for number in range(10):
       assert next(results).frames == (str(number).encode(),)
@@ -195,66 +227,6 @@ def test_a_worker_imports_little() -> None:
     'scenedetect',
     'torch',
   }
-
-
-def test_folder_is_listed(videos, tmp_path) -> None:
-  folder = tmp_path / 'videos'
-  (folder / 'b').mkdir(parents=True)
-  outside = videos.write(tmp_path / 'outside.mp4', num_frames=3)
-  for name in ['v_a b.mp4', 'b/c.MKV', 'b/c.mp4', '.hidden.mp4', 'd.txt']:
-    (folder / name).write_bytes(b'')
-  (folder / 'link.mp4').symlink_to(outside)
-  (folder / 'inner.mp4').symlink_to(folder / 'v_a b.mp4')
-  entries = listing.folder_clips(str(folder))
-  assert [(e.clip_id, e.video) for e in entries] == [
-    ('b/c.MKV', 'b/c.MKV'),
-    ('b/c.mp4', 'b/c.mp4'),
-    ('inner', 'inner.mp4'),
-    ('v_a b', 'v_a b.mp4'),
-  ]
-  with pytest.raises(FileNotFoundError, match='no such folder'):
-    listing.list_videos(str(tmp_path / 'none'))
-  with pytest.raises(FileNotFoundError, match='give its folder'):
-    listing.list_videos(str(outside))
-  (tmp_path / 'empty').mkdir()
-  with pytest.raises(ValueError, match='no video'):
-    listing.list_videos(str(tmp_path / 'empty'))
-
-
-def test_fixed_clips(videos, tmp_path) -> None:
-  videos.write(tmp_path / 'a.mp4', num_frames=100)  # 10 s
-  (tmp_path / 'b.mp4').write_bytes(b'nothing')
-  entries = listing.folder_clips(str(tmp_path), 'fixed:4s', 1)
-  assert [(e.clip_id, e.start, e.end, e.reason) for e in entries] == [
-    ('a#0000', 0.0, 4.0, ''),
-    ('a#0001', 4.0, 8.0, ''),
-    ('a#0002', 8.0, 10.0, ''),
-    ('b', None, None, 'open_failed'),
-  ]
-
-
-@pytest.mark.parametrize('how', ['fixed:', 'fixed:0s', 'shots', 'fixed:-1s'])
-def test_unknown_cut(how: str) -> None:
-  with pytest.raises(ValueError, match='need'):
-    cuts.check(how)
-
-
-def test_scenes(tmp_path) -> None:
-  import av
-  import numpy as np
-
-  path = tmp_path / 'film.mp4'
-  with av.open(str(path), 'w') as out:
-    stream = out.add_stream('libx264', rate=10)
-    stream.width, stream.height, stream.pix_fmt = 96, 64, 'yuv420p'
-    for colour in [(250, 20, 20), (20, 20, 250), (20, 200, 20)]:
-      for _ in range(30):
-        image = np.full((64, 96, 3), colour, np.uint8)
-        out.mux(stream.encode(av.VideoFrame.from_ndarray(image, 'rgb24')))
-    out.mux(stream.encode())
-  assert cuts.boundaries(str(path), 'scenes') == (0.0, 3.0, 6.0, 9.0)
-  entries = listing.folder_clips(str(tmp_path), 'scenes', 1)
-  assert [(e.start, e.end) for e in entries] == [(0, 3), (3, 6), (6, 9)]
 
 
 # How a system may lack what Linux limits a process by.

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from vidlm.data.video import decoding
+from vidlm.data.video import decoding, sampling
 from vidlm.data.video import reader as frames_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -37,6 +37,12 @@ FORMATS = {
   'live.mkv': {'container': {'live': '1'}},
   'fragmented.mp4': {'container': {'movflags': 'frag_keyframe+empty_moov'}},
 }
+
+
+def decode(path: str, start=None, end=None, **fields) -> decoding.Clip:
+  """Frames as arrays, of the file's size unless told otherwise."""
+  how = sampling.Sampling(**{'size': None, **fields})
+  return decoding.decode_clip(path, start, end, how)
 
 
 def scan(path: str, times: np.ndarray) -> np.ndarray:
@@ -84,30 +90,30 @@ def test_seeking_equals_scanning(made, name: str) -> None:
     (3.1, 3.9, 5.0),
     (duration - 0.3, duration, 30.0),
   ]:
-    clip = decoding.decode_clip(path, start, end, fps=fps, min_frames=1)
+    clip = decode(path, start, end, fps=fps, min_frames=1)
     np.testing.assert_array_equal(clip.frames, scan(path, clip.times))
 
 
 def test_long_clip_jumps_between_keyframes(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'long.mp4', num_frames=250, gop=10)
-  clip = decoding.decode_clip(path, max_frames=5, min_frames=5)
+  clip = decode(path, max_frames=5, min_frames=5)
   np.testing.assert_array_equal(clip.frames, scan(path, clip.times))
-  limits = decoding.Limits(max_decoded_frames=100)
-  jumped = decoding.decode_clip(path, max_frames=5, min_frames=5, limits=limits)
+  limits = sampling.Limits(max_decoded_frames=100)
+  jumped = decode(path, max_frames=5, min_frames=5, limits=limits)
   np.testing.assert_array_equal(jumped.frames, clip.frames)
 
 
 def test_only_the_clip_is_decoded(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'long.mp4', num_frames=250, gop=10)
-  limits = decoding.Limits(max_decoded_frames=40)
-  clip = decoding.decode_clip(path, 20.0, 22.0, min_frames=1, limits=limits)
+  limits = sampling.Limits(max_decoded_frames=40)
+  clip = decode(path, 20.0, 22.0, min_frames=1, limits=limits)
   assert [videos.read_number(f) for f in clip.frames] == [200, 205, 210, 215]
   with pytest.raises(decoding.DecodeError, match='too_many_frames'):
-    decoding.decode_clip(path, 10.0, 22.0, fps=10.0, limits=limits)
+    decode(path, 10.0, 22.0, fps=10.0, limits=limits)
 
 
 def test_frame_shown_in_a_video_of_variable_rate(made, videos) -> None:
-  clip = decoding.decode_clip(made('vfr.mkv'), fps=2.0, min_frames=1)
+  clip = decode(made('vfr.mkv'), fps=2.0, min_frames=1)
   shown = [
     max(i for i, at in enumerate(VFR) if at <= 1000 * moment + 1e-3)
     for moment in clip.times
@@ -117,59 +123,59 @@ def test_frame_shown_in_a_video_of_variable_rate(made, videos) -> None:
 
 def test_times_are_not_lost_to_rounding(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=40, fps=10)
-  clip = decoding.decode_clip(path, 0.1, 3.9, fps=10.0)
+  clip = decode(path, 0.1, 3.9, fps=10.0)
   assert [videos.read_number(f) for f in clip.frames] == list(range(1, 39))
 
 
 def test_short_clip_has_each_source_frame_once(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=5, fps=10)
-  clip = decoding.decode_clip(path)
+  clip = decode(path)
   assert [videos.read_number(f) for f in clip.frames] == [0, 1, 2, 3, 4]
   assert len(clip.times) == 5 and (np.diff(clip.times) > 0).all()
   one = videos.write(tmp_path / 'one.mp4', num_frames=1)
-  assert len(decoding.decode_clip(one).frames) == 1
+  assert len(decode(one).frames) == 1
 
 
 @pytest.mark.parametrize('degrees', [90, 180, -90])
 def test_rotation(videos, tmp_path, degrees: int) -> None:
   path = videos.write(tmp_path / 'r.mp4', num_frames=5, rotation=degrees)
-  clip = decoding.decode_clip(path)
+  clip = decode(path)
   expected = np.rot90(scan(path, clip.times), degrees // 90, axes=(1, 2))
   np.testing.assert_array_equal(clip.frames, expected)
 
 
 def test_size_and_pixel_aspect(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=5, width=96, height=64)
-  assert decoding.decode_clip(path, size=32).frames.shape[1:] == (32, 48, 3)
-  assert decoding.decode_clip(path, size=128).frames.shape[1:] == (128, 192, 3)
+  assert decode(path, size=32).frames.shape[1:] == (32, 48, 3)
+  assert decode(path, size=128).frames.shape[1:] == (128, 192, 3)
   wide = videos.write(tmp_path / 'w.mp4', num_frames=5, aspect='2:1')
-  assert decoding.decode_clip(wide, size=32).frames.shape[1:] == (32, 96, 3)
+  assert decode(wide, size=32).frames.shape[1:] == (32, 96, 3)
   tall = videos.write(tmp_path / 't.mp4', num_frames=5, rotation=90)
-  assert decoding.decode_clip(tall, size=32).frames.shape[1:] == (48, 32, 3)
+  assert decode(tall, size=32).frames.shape[1:] == (48, 32, 3)
 
 
 def test_resizing_keeps_the_picture(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=3, width=192, height=128)
-  native = decoding.decode_clip(path).frames.astype(float)
-  small = decoding.decode_clip(path, size=64).frames
+  native = decode(path).frames.astype(float)
+  small = decode(path, size=64).frames
   means = native.reshape(3, 64, 2, 96, 2, 3).mean((2, 4))
   assert np.abs(means - small).mean() < 3
 
 
 def test_clip_ends_with_the_video(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=40)
-  clip = decoding.decode_clip(path, 2.0, 99.0)
+  clip = decode(path, 2.0, 99.0)
   assert clip.end == pytest.approx(4.0) and clip.times[-1] < 4
   for start, end in [(5.0, 6.0), (3.0, 2.0), (1.0, 1.0), (4.0, None)]:
     with pytest.raises(decoding.DecodeError, match='empty'):
-      decoding.decode_clip(path, start, end)
+      decode(path, start, end)
 
 
 def test_sound_longer_than_video(videos, tmp_path) -> None:
   """Matroska's one duration is the longer of the two."""
   path = videos.write(tmp_path / 'a.mkv', num_frames=40, audio=8.0)
   assert decoding.probe(path).duration > 7
-  clip = decoding.decode_clip(path)
+  clip = decode(path)
   assert clip.end == pytest.approx(4.0)
   assert [videos.read_number(f) for f in clip.frames] == list(range(0, 40, 5))
 
@@ -179,7 +185,7 @@ def test_hostile_files(hostile) -> None:
   for name, (path, _) in hostile.items():
     began = time.monotonic()
     with pytest.raises(decoding.DecodeError) as caught:
-      decoding.decode_clip(path)
+      decode(path)
     failed[name] = caught.value.code
     assert time.monotonic() - began < 10
     assert path in caught.value.message and '\n' not in str(caught.value)
@@ -189,9 +195,10 @@ def test_hostile_files(hostile) -> None:
 def test_size_bomb_takes_little_memory(hostile) -> None:
   """A frame of it would take 100 MB, its RGB another 200."""
   code = f"""
-from vidlm.data.video import decoding
+from vidlm.data.video import decoding, sampling
+path = {hostile['size_bomb.mp4'][0]!r}
 try:
-  decoding.decode_clip({hostile['size_bomb.mp4'][0]!r})
+  decoding.decode_clip(path, sampling=sampling.Sampling(size=None))
 except decoding.DecodeError as error:
   status = open('/proc/self/status').read()
   print(error.code, status.split('VmHWM:')[1].split()[0])
@@ -205,17 +212,17 @@ except decoding.DecodeError as error:
 
 def test_truncated_file_is_fine_up_to_where_it_breaks(hostile, videos) -> None:
   path, _ = hostile['cut.mp4']
-  clip = decoding.decode_clip(path, 0.0, 1.0, fps=5.0, min_frames=1)
+  clip = decode(path, 0.0, 1.0, fps=5.0, min_frames=1)
   assert [videos.read_number(f) for f in clip.frames] == [0, 2, 4, 6, 8]
 
 
 def test_neither_missing_nor_special_files(tmp_path) -> None:
   with pytest.raises(decoding.DecodeError, match='not_found'):
-    decoding.decode_clip(str(tmp_path / 'none.mp4'))
+    decode(str(tmp_path / 'none.mp4'))
   os.mkfifo(tmp_path / 'pipe.mp4')
   for special in (tmp_path / 'pipe.mp4', tmp_path, '/dev/zero'):
     with pytest.raises(decoding.DecodeError, match='open_failed'):
-      decoding.decode_clip(str(special))
+      decode(str(special))
 
 
 @pytest.mark.parametrize(
@@ -224,13 +231,13 @@ def test_neither_missing_nor_special_files(tmp_path) -> None:
 def test_odd_file_names(videos, tmp_path, monkeypatch, name: str) -> None:
   os.rename(videos.write(tmp_path / 'a.mp4'), tmp_path / name)
   monkeypatch.chdir(tmp_path)
-  assert len(decoding.decode_clip(name).frames) == 8
+  assert len(decode(name).frames) == 8
 
 
 def test_long_strip_can_not_be_blown_up(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=2, width=4096, height=2)
   with pytest.raises(decoding.DecodeError, match='too_large'):
-    decoding.decode_clip(path, size=256)
+    decode(path, size=256)
 
 
 def test_frame_rate_bomb(videos, tmp_path) -> None:
@@ -243,10 +250,10 @@ def test_frame_rate_bomb(videos, tmp_path) -> None:
     gop=3000,
     options={'preset': 'ultrafast'},
   )
-  limits = decoding.Limits(max_decoded_frames=500)
+  limits = sampling.Limits(max_decoded_frames=500)
   began = time.monotonic()
   with pytest.raises(decoding.DecodeError, match='too_many_frames'):
-    decoding.decode_clip(path, limits=limits)
+    decode(path, limits=limits)
   assert time.monotonic() - began < 5
 
 
@@ -255,15 +262,15 @@ def test_neither_memory_nor_descriptors_leak(videos, tmp_path, hostile) -> None:
   bad = hostile['flipped.mp4'][0]
   process = psutil.Process()
 
-  def decode(times: int) -> tuple[int, int]:
+  def repeat(times: int) -> tuple[int, int]:
     for _ in range(times):
-      decoding.decode_clip(path, 0.5, 1.5)
+      decode(path, 0.5, 1.5)
       with pytest.raises(decoding.DecodeError):
-        decoding.decode_clip(bad)
+        decode(bad)
     return process.memory_info().rss, process.num_fds()
 
-  before, before_fds = decode(20)
-  after, after_fds = decode(150)
+  before, before_fds = repeat(20)
+  after, after_fds = repeat(150)
   assert after_fds == before_fds
   assert after < before * 1.05 + 4e6
 
@@ -274,8 +281,10 @@ def test_jpeg(videos, tmp_path) -> None:
   from PIL import Image
 
   path = videos.write(tmp_path / 'a.mp4', num_frames=20)
-  clip = decoding.decode_clip(path, quality=95)
-  raw = decoding.decode_clip(path).frames
+  clip = decoding.decode_clip(
+    path, encode=decoding.encode_jpeg(95), sampling=sampling.Sampling(size=None)
+  )
+  raw = decode(path).frames
   decoded = np.stack([Image.open(io.BytesIO(f)) for f in clip.frames])
   assert np.abs(decoded.astype(int) - raw).mean() < 3
 

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vidlm.data.video import decoding, listing
+from vidlm.data.video import listing
 
 # What a column holds -> its name unless told otherwise. The first three are
 # required.
@@ -185,7 +185,7 @@ def _entry(values: Mapping[str, Any], videos: str) -> listing.Entry:
     label=str(values.get('label') or ''),
     split=str(values.get('split') or 'train'),
   )
-  return listing.locate(entry, videos, decoding.SUFFIXES)
+  return listing.locate(entry, videos)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

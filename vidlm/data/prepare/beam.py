@@ -21,14 +21,14 @@ from absl import logging
 from vidlm.core import files
 from vidlm.data.prepare import shard_plan, staging
 from vidlm.data.video import decode_pool, listing
+from vidlm.data.video import sampling as sampling_lib
 
 
 def decode_shards(
   plan: shard_plan.Plan,
   output: pathlib.Path,
-  task: Mapping[str, Any],
+  sampling: sampling_lib.Sampling,
   num_workers: int | None,
-  limits: decode_pool.WorkerLimits,
   options: str,
 ) -> None:
   """Decodes the shards that aren't there yet; as `staging.decode_shards`.
@@ -36,9 +36,8 @@ def decode_shards(
   Args:
     plan: What to do.
     output: Folder of the set.
-    task: Further fields of `decode_pool.DecodeTask`.
+    sampling: How clips become frames.
     num_workers: Decoding processes of each Beam worker.
-    limits: Of each process.
     options: Beam's, as `tfds build` takes them: 'runner=DataflowRunner,
       project=...,direct_num_workers=4'. Without a runner: in this process.
 
@@ -62,9 +61,8 @@ def decode_shards(
   write = functools.partial(
     write_element,
     folder=str(folder),
-    task=dict(task),
+    sampling=sampling,
     num_workers=num_workers,
-    limits=limits,
   )
   with beam.Pipeline(**_runner(options)) as pipeline:
     _ = (
@@ -117,9 +115,8 @@ def from_element(element: Mapping[str, Any]) -> shard_plan.Shard:
 def write_element(
   element: Mapping[str, Any],
   folder: str,
-  task: Mapping[str, Any],
+  sampling: sampling_lib.Sampling,
   num_workers: int | None,
-  limits: decode_pool.WorkerLimits,
 ) -> str:
   """Decodes a shard on a Beam worker; one bad clip is a line of its report.
 
@@ -127,6 +124,6 @@ def write_element(
   decoding processes live as long as the shard.
   """
   shard = from_element(element)
-  with decode_pool.DecodePool(num_workers, limits) as pool:
-    staging.write_shard(pathlib.Path(folder), shard, pool, task)
+  with decode_pool.DecodePool(num_workers) as pool:
+    staging.write_shard(pathlib.Path(folder), shard, pool, sampling)
   return shard.name

@@ -10,10 +10,40 @@ from typing import Any
 
 from vidlm.data.store import clip_writer
 from vidlm.data.video import listing
+from vidlm.data.video import sampling as sampling_lib
 
 Entry = listing.Entry
 # Raised when other bytes come out of the same input.
 _FORMAT = 1
+# What every plan says of its sampling.
+_SAMPLING = ('fps', 'min_frames', 'max_frames', 'size', 'quality')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """What a set is called, and which of its clips go where.
+
+  Attributes:
+    name: Of the TFDS dataset.
+    description: For dataset_info.json.
+    num_shards: Files of each split; None for as many as clips_per_shard says.
+    clips_per_shard: Also what an interruption may cost at most.
+    val_fraction: Share of the videos (never of the clips of one) that go from
+      the split 'train' to 'val', chosen by a hash of their names.
+  """
+
+  name: str = 'clips'
+  description: str = ''
+  num_shards: int | None = None
+  clips_per_shard: int = 1000
+  val_fraction: float = 0.0
+
+  def __post_init__(self) -> None:
+    shards = self.num_shards
+    if self.clips_per_shard < 1 or (shards is not None and shards < 1):
+      raise ValueError('num_shards and clips_per_shard must be positive')
+    if not 0 <= self.val_fraction < 1:
+      raise ValueError(f'val_fraction={self.val_fraction}: need 0 <= it < 1')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +95,22 @@ class Plan:
 
 
 def make_plan(
-  entries: Sequence[Entry],
-  num_shards: int | None,
-  clips_per_shard: int,
-  options: Mapping[str, Any],
+  entries: Sequence[Entry], sampling: sampling_lib.Sampling, layout: Layout
 ) -> Plan:
   """Divides clips among shards.
+
+  Args:
+    entries: The clips; their order is that of the records of a split.
+    sampling: How they become frames.
+    layout: Of the set.
 
   Raises:
     ValueError: For no clips, a clip id used twice, or names TFDS can't take.
   """
   if not entries:
     raise ValueError('no clips to prepare')
-  if clips_per_shard < 1 or (num_shards is not None and num_shards < 1):
-    raise ValueError('num_shards and clips_per_shard must be positive')
+  num_shards, clips_per_shard = layout.num_shards, layout.clips_per_shard
+  entries = _hold_out(entries, layout.val_fraction)
   splits: dict[str, list[Entry]] = {}
   ids: set[tuple[str, str]] = set()
   for entry in entries:
@@ -91,12 +123,13 @@ def make_plan(
     splits.setdefault(entry.split, []).append(entry)
   shards: list[Shard] = []
   for split, members in splits.items():
-    clip_writer.check_name(options['name'], split)
+    clip_writer.check_name(layout.name, split)
     length = -(-len(members) // num_shards) if num_shards else clips_per_shard
     for number, first in enumerate(range(0, len(members), length)):
       shards.append(Shard(split, number, members[first : first + length]))
   config = {
-    **options,
+    **sampling.config(always=_SAMPLING),
+    'name': layout.name,
     'format': _FORMAT,
     'num_shards': num_shards,
     'clips_per_shard': clips_per_shard,
@@ -104,6 +137,19 @@ def make_plan(
     'video_files': _digest(_file_states(entries)),
   }
   return Plan(shards, config)
+
+
+def _hold_out(entries: Sequence[Entry], fraction: float) -> list[Entry]:
+  """Moves a fraction of the train videos, with all their clips, to val."""
+  names = {entry.video for entry in entries if entry.split == 'train'}
+  ranked = sorted(names, key=lambda n: hashlib.sha256(n.encode()).digest())
+  held = set(ranked[: round(fraction * len(ranked))])
+  return [
+    dataclasses.replace(entry, split='val')
+    if entry.split == 'train' and entry.video in held
+    else entry
+    for entry in entries
+  ]
 
 
 def _described(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import logging
@@ -16,6 +16,7 @@ from vidlm.core import files
 from vidlm.data.prepare import shard_plan
 from vidlm.data.store import clip_schema, clip_writer
 from vidlm.data.video import decode_pool, listing, packed
+from vidlm.data.video import sampling as sampling_lib
 
 Entry = listing.Entry
 Plan = shard_plan.Plan
@@ -27,7 +28,7 @@ def decode_shards(
   plan: Plan,
   output: pathlib.Path,
   pool: decode_pool.DecodePool,
-  task: Mapping[str, Any],
+  sampling: sampling_lib.Sampling,
 ) -> None:
   """Decodes the shards that aren't there yet.
 
@@ -35,7 +36,7 @@ def decode_shards(
     plan: What to do.
     output: Folder of the set.
     pool: To decode with.
-    task: Further fields of `decode_pool.DecodeTask`.
+    sampling: How clips become frames.
   """
   folder = plan.folder(output)
   files.make_folder(folder)
@@ -50,7 +51,9 @@ def decode_shards(
     )
   # One stream over all shards, so that no worker waits at the end of one.
   entries = itertools.chain.from_iterable(shard.entries for shard in missing)
-  results = iter(_reported(_decoded(entries, pool, task), todo, str(output)))
+  results = iter(
+    _reported(_decoded(entries, pool, sampling), todo, str(output))
+  )
   for shard in missing:
     _write_shard(folder, shard, itertools.islice(results, len(shard.entries)))
 
@@ -64,7 +67,7 @@ def write_shard(
   folder: pathlib.Path,
   shard: Shard,
   pool: decode_pool.DecodePool,
-  task: Mapping[str, Any],
+  sampling: sampling_lib.Sampling,
 ) -> None:
   """Decodes one shard, unless it is there; may run twice at once.
 
@@ -72,16 +75,16 @@ def write_shard(
     folder: `plan.folder(output)`.
     shard: What to decode.
     pool: To decode with.
-    task: Further fields of `decode_pool.DecodeTask`.
+    sampling: How clips become frames.
   """
   if not _report(folder, shard).exists():
-    _write_shard(folder, shard, _decoded(iter(shard.entries), pool, task))
+    _write_shard(folder, shard, _decoded(iter(shard.entries), pool, sampling))
 
 
 def _decoded(
   entries: Iterator[Entry],
   pool: decode_pool.DecodePool,
-  task: Mapping[str, Any],
+  sampling: sampling_lib.Sampling,
 ) -> Iterator[tuple[Entry, decode_pool.DecodeResult]]:
   ahead, entries = itertools.tee(entries)
   with packed.Unpacker() as unpacker:
@@ -90,7 +93,7 @@ def _decoded(
     files, local = itertools.tee(local)
     tasks = (
       decode_pool.DecodeTask(
-        file.path, entry.start, entry.end, seconds=entry.seconds, **task
+        file.path, entry.start, entry.end, sampling, seconds=entry.seconds
       )
       for entry, file in local
     )
@@ -183,10 +186,10 @@ def _write_shard(
 def decoded_rows(
   shard: Shard,
   pool: decode_pool.DecodePool,
-  task: Mapping[str, Any] | None = None,
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
 ) -> Iterator[clip_schema.ClipRow]:
   """The clips of a shard that decode, without writing any."""
-  for entry, result in _decoded(iter(shard.entries), pool, task or {}):
+  for entry, result in _decoded(iter(shard.entries), pool, sampling):
     if result.ok:
       yield _row(entry, result)
 

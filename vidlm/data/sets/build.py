@@ -10,11 +10,29 @@ from absl import logging
 from vidlm.core import files as files_lib
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import files, locate, registry, rows
+from vidlm.data.video import sampling as sampling_lib
 
 # A clip of which the file has less than this share is not what the
 # annotation describes. Ours: ends of segments are off by some seconds in
 # every set, so it can't be 1.
 _MIN_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """Which clips of a data set are taken.
+
+  Attributes:
+    flags: Of this set alone, see `registry.FLAGS`.
+    ids: File with the ids of the clips or videos to keep.
+    split: What to call the split; by default as the set has it.
+    limit: Only the first so many clips of each split.
+  """
+
+  flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  ids: str | None = None
+  split: str | None = None
+  limit: int | None = None
 
 
 def prepare_set(
@@ -23,12 +41,10 @@ def prepare_set(
   output: str,
   annotations: Sequence[str] = (),
   *,
-  flags: Mapping[str, Any] | None = None,
-  ids: str | None = None,
-  split: str | None = None,
-  limit: int | None = None,
-  min_share: float = _MIN_SHARE,
-  **options: Any,
+  selection: Selection = Selection(),
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
+  layout: pipeline.Layout = pipeline.Layout(),
+  work: pipeline.Work = pipeline.Work(),
 ) -> pipeline.Summary:
   """Prepares a data set from its own files.
 
@@ -41,12 +57,11 @@ def prepare_set(
     videos: Folder of videos, frames or images.
     output: Folder of the clip set.
     annotations: The set's files, or folders of them.
-    flags: Of this set alone, see `registry.FLAGS`.
-    ids: File with the ids of the clips or videos to keep.
-    split: What to call the split; by default as the set has it.
-    limit: Only the first so many clips of each split.
-    min_share: A clip of which the file has a smaller share is too short.
-    **options: Of `prepare.prepare_clips`.
+    selection: Which clips are taken.
+    sampling: How clips become frames. Unless it says otherwise, a clip of
+      which the file has less than half is too short.
+    layout: Shards of the set; its name is that of the data set.
+    work: Who makes it.
 
   Returns:
     The counts, also in summary.json.
@@ -56,11 +71,12 @@ def prepare_set(
     FileExistsError: If `output` holds something else.
     ValueError: For annotations that make no sense, or if no clip decodes.
   """
-  entries, kept, renamed = collect(
-    name, videos, annotations, flags=flags, ids=ids, split=split, limit=limit
-  )
+  if sampling.min_share is None:
+    sampling = dataclasses.replace(sampling, min_share=_MIN_SHARE)
+  entries, kept, renamed = collect(name, videos, annotations, selection)
+  layout = dataclasses.replace(layout, name=name)
   summary = pipeline.prepare_clips(
-    entries, output, name=name, min_share=min_share, **options
+    entries, output, sampling=sampling, layout=layout, work=work
   )
   write_annotated(kept, pathlib.Path(output))
   if renamed:
@@ -78,11 +94,7 @@ def collect(
   name: str,
   videos: str,
   annotations: Sequence[str] = (),
-  *,
-  flags: Mapping[str, Any] | None = None,
-  ids: str | None = None,
-  split: str | None = None,
-  limit: int | None = None,
+  selection: Selection = Selection(),
 ) -> tuple[list[locate.Entry], list[rows.Row], list[dict[str, str]]]:
   """Reads a set's annotations and looks for its videos; see `prepare_set`.
 
@@ -90,14 +102,15 @@ def collect(
     Clips, what is known of each, and the files found under another name.
   """
   found: Iterable[rows.Row] = registry.read(
-    name, annotations, flags or {}, videos
+    name, annotations, selection.flags, videos
   )
-  if ids is not None:
-    found = _only(list(found), ids)
-  if split is not None:
+  if selection.ids is not None:
+    found = _only(list(found), selection.ids)
+  if selection.split is not None:
+    split = selection.split
     found = (dataclasses.replace(row, split=split) for row in found)
-  if limit is not None:
-    found = _first(found, limit)
+  if selection.limit is not None:
+    found = _first(found, selection.limit)
   kept = list(found)
   if not kept:
     raise ValueError(f'{", ".join(annotations) or videos}: no clips in it')

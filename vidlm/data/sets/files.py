@@ -7,24 +7,25 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.data.video import scanner
+
 _DELIMITERS = ',;\t|'
 _MAX_CELL = 1 << 24
-SUFFIXES = ('.json', '.jsonl', '.csv', '.tsv', '.txt', '.parquet')
 
 
-def below(folder: str, suffixes: Sequence[str]) -> list[str]:
-  """Files with a suffix anywhere below a folder, sorted.
+def archives(folder: str) -> list[str]:
+  """Tars and Parquet files anywhere below a folder, sorted.
 
   Raises:
     FileNotFoundError: If there is no such folder, or none in it.
   """
-  found = [
-    str(path)
-    for path in sorted(pathlib.Path(folder).rglob('*'))
-    if path.name.lower().endswith(tuple(suffixes)) and path.is_file()
+  paths = [
+    pathlib.Path(folder, name) for name in scanner.scan(folder, 'archive')
   ]
+  found = [str(path) for path in sorted(paths) if path.is_file()]
   if not found:
-    raise FileNotFoundError(f'{folder}: no {" or ".join(suffixes)} below it')
+    kinds = ' or '.join(scanner.suffixes('archive'))
+    raise FileNotFoundError(f'{folder}: no {kinds} below it')
   return found
 
 
@@ -37,12 +38,11 @@ def expand(paths: Sequence[str]) -> list[str]:
   found: list[str] = []
   for path in paths:
     if os.path.isdir(path):
-      names = sorted(
-        name for name in os.listdir(path) if name.lower().endswith(SUFFIXES)
-      )
+      names = scanner.names_in(path, 'annotations')
       if not names:
+        kinds = ' '.join(scanner.suffixes('annotations'))
         raise FileNotFoundError(
-          f'{path}: no annotation file in it (looked for {" ".join(SUFFIXES)})'
+          f'{path}: no annotation file in it (looked for {kinds})'
         )
       found += [os.path.join(path, name) for name in names]
     elif os.path.isfile(path):

@@ -2,17 +2,15 @@
 
 import dataclasses
 import os
-import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
 from absl import logging
 
 from vidlm.data.sets import rows
-from vidlm.data.video import decoding, listing, packed, stills
+from vidlm.data.video import listing, packed, scanner
 
 Entry = listing.Entry
-_KINDS = (*decoding.SUFFIXES, *stills.SUFFIXES)
 
 
 class VideoFolder:
@@ -36,14 +34,15 @@ class VideoFolder:
     self._packed: dict[str, tuple[str, str]] = {}
     self.damaged: list[str] = []
     for name in _list(root):
-      if name.lower().endswith(packed.SUFFIXES):
+      if scanner.is_kind(name, 'archive'):
         self._add_members(name)
       else:
         self._add(name)
     if not self._by_path:
+      kinds = ' '.join(scanner.suffixes('video'))
       raise ValueError(
-        f'{root}: no video in this folder (looked for '
-        f'{" ".join(decoding.SUFFIXES)}, images, frames, .tar, .parquet)'
+        f'{root}: no video in this folder (looked for {kinds}, images, '
+        'frames, .tar, .parquet)'
       )
 
   def _add(self, name: str) -> None:
@@ -54,7 +53,7 @@ class VideoFolder:
     self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
 
   def _add_members(self, name: str) -> None:
-    path = listing.resolve(self.root, name)
+    path = scanner.resolve(self.root, name)
     if path is None:
       return
     try:
@@ -62,7 +61,7 @@ class VideoFolder:
         number = member.packed.partition(':')[2]
         if member.packed.startswith('tar:'):
           inner = member.name
-          if not inner.lower().endswith(_KINDS):
+          if not scanner.is_kind(inner, 'video', 'image'):
             continue
         else:
           inner = f'#{number}'
@@ -118,7 +117,7 @@ class VideoFolder:
   ) -> Entry | None:
     path, where = self._packed.get(file, ('', ''))
     if not where:
-      path = listing.resolve(self.root, file) or ''
+      path = scanner.resolve(self.root, file) or ''
     if not path:
       return None
     return dataclasses.replace(
@@ -157,30 +156,21 @@ def _list(root: str) -> Iterator[str]:
 
   A row's name tells whether a folder is one video's frames or many pictures.
   """
-  top = pathlib.Path(root)
   images: list[str] = []
   folders: dict[str, None] = {}
-  for folder, subfolders, names in os.walk(top):
-    subfolders[:] = sorted(n for n in subfolders if not n.startswith('.'))
-    place = pathlib.Path(folder).relative_to(top).as_posix()
-    prefix = '' if place == '.' else f'{place}/'
-    for name in sorted(n for n in names if not n.startswith('.')):
-      if name.lower().endswith((*decoding.SUFFIXES, *packed.SUFFIXES)):
-        yield prefix + name
-      elif name.lower().endswith(stills.SUFFIXES):
-        images.append(prefix + name)
-        folders[place] = None
-  folders.pop('.', None)
+  for name in scanner.scan(root, 'video', 'archive', 'image'):
+    if scanner.is_kind(name, 'image'):
+      images.append(name)
+      folders[name.rpartition('/')[0]] = None
+    else:
+      yield name
+  folders.pop('', None)
   yield from images
   yield from folders
 
 
 def _without_suffix(name: str) -> str:
-  """Ids hold dots: only what is a suffix of videos or images is cut."""
-  for suffix in _KINDS:
-    if name.lower().endswith(suffix):
-      return name[: -len(suffix)]
-  return name
+  return scanner.without_suffix(name, 'video', 'image')
 
 
 def _loose(name: str) -> str:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vidlm.data.sets import files, rows, smit, tables
-from vidlm.data.video import decoding, packed, stills
+from vidlm.data.video import packed, scanner
 
 _TEXT_LIMIT = 1 << 22
-_VIDEOS = (*decoding.SUFFIXES, *stills.SUFFIXES)
 
 
 def read_tars(annotations: Sequence[str]) -> Iterator[rows.Row]:
@@ -60,7 +59,7 @@ def _take(
   stem, suffix = os.path.splitext(name)
   parts = found.setdefault(folder + slash + stem, {})
   suffix = suffix.lower()
-  if suffix in _VIDEOS:
+  if scanner.is_kind(suffix, 'video', 'image'):
     parts['video'] = member.name
   elif suffix in ('.txt', '.json') and member.size <= _TEXT_LIMIT:
     with open(path, 'rb') as file:

@@ -116,10 +116,6 @@ def read(
       )
   if not annotations and chosen.needs_annotations:
     raise ValueError(f'prepare {name}: give --annotations ({chosen.help})')
-  paths = (
-    files.expand(annotations)
-    if annotations
-    else files.below(videos, ('.tar', '.parquet'))
-  )
+  paths = files.expand(annotations) if annotations else files.archives(videos)
   module = importlib.import_module(f'vidlm.data.sets.{chosen.module}')
   yield from getattr(module, chosen.function)(paths, **flags)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from vidlm.data.store import clip_reader, clip_schema, records
-from vidlm.data.video import decode_pool, listing
+from vidlm.data.video import decode_pool, listing, scanner
+from vidlm.data.video import sampling as sampling_lib
 
 Entry = listing.Entry
 
@@ -39,7 +40,7 @@ def open_frames(
   *,
   how: str = 'whole',
   entries: Sequence[Entry] | None = None,
-  size: int = 256,
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
 ) -> ClipFrames:
   """Opens a clip set, or a folder of videos.
 
@@ -48,7 +49,8 @@ def open_frames(
     split: Of the clip set.
     how: How videos are cut: 'whole', 'fixed:4s' or 'scenes'.
     entries: The clips of the videos, where they are known already.
-    size: Pixels of the shorter side of frames decoded from videos.
+    sampling: How videos become frames; by default as `vidlm prepare` would
+      store them.
 
   Raises:
     FileNotFoundError: If there is no such folder.
@@ -60,7 +62,7 @@ def open_frames(
     entries = listing.folder_clips(source, how)
   elif not pathlib.Path(source).is_dir():
     raise FileNotFoundError(f'{source}: no clip set, no folder of videos')
-  return VideoFrames(entries, size=size)
+  return VideoFrames(entries, sampling)
 
 
 def entries_of(rows: Iterable[Mapping[str, Any]], videos: str) -> list[Entry]:
@@ -74,7 +76,7 @@ def entries_of(rows: Iterable[Mapping[str, Any]], videos: str) -> list[Entry]:
     Entry(
       row['clip_id'],
       row['video'],
-      listing.resolve(videos, row['video']),
+      scanner.resolve(videos, row['video']),
       row['start'],
       row['end'],
     )
@@ -106,21 +108,25 @@ class StoredFrames:
 class VideoFrames:
   """`ClipFrames` of video files, decoded when they are asked for."""
 
-  def __init__(self, entries: Sequence[Entry], *, size: int = 256):
+  def __init__(
+    self,
+    entries: Sequence[Entry],
+    sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
+  ):
     """Takes the clips; nothing is decoded yet.
 
     Args:
       entries: The clips; those without a path have no frames.
-      size: Pixels of the shorter side.
+      sampling: How they become frames.
     """
     self._entries = {entry.clip_id: entry for entry in entries}
-    self._size = size
+    self._sampling = sampling
     self.clip_ids = list(self._entries)
     self.texts = [list(entry.texts) for entry in self._entries.values()]
     self.labels = [entry.label for entry in self._entries.values()]
 
   def read(self, clip_ids: Iterable[str]) -> Iterator[tuple[bytes, ...]]:
-    """See `ClipFrames`; sampled as `vidlm prepare` would store them."""
+    """See `ClipFrames`."""
     wanted = list(clip_ids)
     tasks = [self._task(clip_id) for clip_id in wanted]
     # Without a path there is nothing to decode, and no process to start.
@@ -135,5 +141,5 @@ class VideoFrames:
     if entry is None or not entry.path:
       return None
     return decode_pool.DecodeTask(
-      entry.path, entry.start, entry.end, size=self._size
+      entry.path, entry.start, entry.end, self._sampling
     )

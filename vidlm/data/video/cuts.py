@@ -5,13 +5,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.data.video import decoding
+from vidlm.data.video import decoding, sampling
 from vidlm.data.video import reader as frames_lib
 
 # Scenes are told apart by changes of colour; small frames show them as well.
 _SCENE_HEIGHT = 90
 _SHORTEST_SCENE = 0.5  # seconds, the detector's own minimum at 30 FPS
 _SHORTEST = 0.1  # seconds; what is left over below is no clip of its own
+# Finding scenes decodes whole films.
+LIMITS = sampling.Limits(
+  max_decoded_frames=10_000_000, cpu_seconds=7200, timeout=10800.0
+)
 
 
 def check(how: str) -> float | None:
@@ -29,7 +33,7 @@ def check(how: str) -> float | None:
 
 
 def boundaries(
-  path: str, how: str, limits: decoding.Limits = decoding.Limits()
+  path: str, how: str, limits: sampling.Limits = LIMITS
 ) -> tuple[float, ...]:
   """Where a film is cut.
 
@@ -44,7 +48,7 @@ def boundaries(
     Seconds b_0 < b_1 < ... of clips [b_0, b_1), [b_1, b_2) ...
 
   Raises:
-    video.DecodeError: If the file can't be read.
+    decoding.DecodeError: If the file can't be read.
     ValueError: If `how` is unknown.
   """
   length = check(how)
@@ -60,7 +64,7 @@ def boundaries(
   return (0.0, *steps, duration)
 
 
-def _scenes(path: str, limits: decoding.Limits) -> tuple[float, ...]:
+def _scenes(path: str, limits: sampling.Limits) -> tuple[float, ...]:
   import cv2
   import scenedetect
 

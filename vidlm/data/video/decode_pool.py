@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import json
 import os
 import pathlib
@@ -29,29 +28,11 @@ _MAX_HEADER = 1 << 20
 _MAX_RESPONSE = 1 << 30
 
 
-@dataclasses.dataclass(frozen=True)
-class WorkerLimits:
-  """What a worker process may cost.
-
-  Attributes:
-    memory: Bytes of address space. Python with PyAV takes some 0.4 GiB of it.
-    cpu_seconds: CPU time for one clip.
-    timeout: Wall time for one clip, in seconds.
-    retries: How often a clip is tried again after its worker died.
-    tasks: Clips after which a worker is replaced, against slow leaks.
-  """
-
-  memory: int = 2 << 30
-  cpu_seconds: int = 60
-  timeout: float = 120.0
-  retries: int = 1
-  tasks: int = 500
-
-
 class DecodePool:
   """Decodes clips, in order, in worker processes.
 
-  A clip that can't be decoded is a result with a reason, whatever happened:
+  What a clip may cost, memory and time included, is said by its task. A clip
+  that can't be decoded is a result with a reason, whatever happened:
   `timeout` if its worker had to be stopped, `killed` if it died on every try,
   else what `decoding.decode_clip` said. All other clips are unaffected.
 
@@ -64,7 +45,9 @@ class DecodePool:
   def __init__(
     self,
     num_workers: int | None = None,
-    limits: WorkerLimits = WorkerLimits(),
+    *,
+    retries: int = 1,
+    recycle_after: int = 500,
     command: Sequence[str] | None = None,
   ):
     """Starts nothing yet: a worker starts with its first clip.
@@ -72,16 +55,19 @@ class DecodePool:
     Args:
       num_workers: Processes; by default one a CPU. 0 decodes in this process,
         where time and memory can't be limited: only for files you trust.
-      limits: Of each process.
-      command: What to run instead of `worker`, followed by the limits
-        on memory and CPU time.
+      retries: How often a clip is tried again after its worker died.
+      recycle_after: Clips after which a worker is replaced, against slow
+        leaks.
+      command: What to run instead of `worker`, followed by the limit on
+        memory.
     """
     if num_workers is None:
       num_workers = processes.cpus()
     if num_workers < 0:
       raise ValueError(f'num_workers={num_workers}: need 0 or more')
     self._num_workers = num_workers
-    self._limits = limits
+    self._retries = retries
+    self._recycle_after = recycle_after
     # -P: a file in the working folder can't pose as a module.
     module = [sys.executable, '-P', '-m', 'vidlm.data.video.worker']
     self._command = list(command or module)
@@ -142,10 +128,11 @@ class DecodePool:
 
   def _run(self, task: DecodeTask) -> DecodeResult:
     """Decodes a clip in this thread's worker, in another if that one dies."""
-    for _ in range(self._limits.retries + 1):
-      worker = self._worker()
+    limits = task.sampling.limits
+    for _ in range(self._retries + 1):
+      worker = self._worker(limits.memory)
       try:
-        result = worker.decode(task, self._limits.timeout)
+        result = worker.decode(task, limits.timeout)
       except _WorkerDied as died:
         self._discard(worker)
         if died.reason == 'timeout' or self._closed:
@@ -153,15 +140,19 @@ class DecodePool:
         logging.warning('%s: %s', task.path, died)
         message = f'{task.path}: {died}'
         continue
-      if worker.tasks >= self._limits.tasks or result.reason == 'out_of_memory':
+      used_up = worker.tasks >= self._recycle_after
+      if used_up or result.reason == 'out_of_memory':
         self._discard(worker)
       return result
     return DecodeResult('killed', message)
 
-  def _worker(self) -> '_Worker':
+  def _worker(self, memory: int) -> '_Worker':
     worker = getattr(self._local, 'worker', None)
+    if worker is not None and worker.memory != memory:
+      self._discard(worker)
+      worker = None
     if worker is None:
-      worker = _Worker(self._command, self._limits)
+      worker = _Worker(self._command, memory)
       self._local.worker = worker
       with self._lock:
         self._workers.add(worker)
@@ -187,9 +178,9 @@ class _WorkerDied(Exception):
 class _Worker:
   """A process and the two pipes to it; used by one thread."""
 
-  def __init__(self, command: Sequence[str], limits: WorkerLimits):
+  def __init__(self, command: Sequence[str], memory: int):
     self.tasks = 0
-    self._memory = limits.memory
+    self.memory = memory
     root = str(pathlib.Path(__file__).resolve().parents[2])
     paths = [root, os.environ.get('PYTHONPATH', '')]
     environment = {
@@ -201,7 +192,7 @@ class _Worker:
     }
     # A new interpreter, never a fork: JAX and TensorFlow have threads.
     self._process = subprocess.Popen(
-      [*command, str(limits.memory), str(limits.cpu_seconds)],
+      [*command, str(memory)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
@@ -263,7 +254,7 @@ class _Worker:
     except EOFError:
       raise RuntimeError(
         f'a decoding worker could not start: {self._post_mortem()}; is '
-        f'WorkerLimits.memory={self._memory} too small?'
+        f'Limits.memory={self.memory} too small?'
       ) from None
     if said == decode_worker.UNLIMITED.strip():
       logging.log_first_n(

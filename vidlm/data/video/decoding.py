@@ -25,33 +25,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from vidlm.data.video import reader as frames_lib
-from vidlm.data.video import sampling
+from vidlm.data.video import sampling as sampling_lib
 
-select_frames = sampling.select_frames
-
-SUFFIXES = (
-  '.mp4',
-  '.m4v',
-  '.mov',
-  '.mkv',
-  '.webm',
-  '.avi',
-  '.mpg',
-  '.mpeg',
-  '.ts',
-  '.flv',
-  '.wmv',
-  '.3gp',
-  '.ogv',
-  '.gif',
-)
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
   'flv,asf,ogg,gif',
   'protocol_whitelist': 'file',
 }
 DecodeError = frames_lib.DecodeError
-Limits = frames_lib.Limits
 REASONS = frames_lib.REASONS
 
 
@@ -91,7 +72,9 @@ class VideoInfo:
   n_frames: int
 
 
-def probe(path: str, limits: Limits = Limits()) -> VideoInfo:
+def probe(
+  path: str, limits: sampling_lib.Limits = sampling_lib.Limits()
+) -> VideoInfo:
   """Reads a file's headers.
 
   Raises:
@@ -112,15 +95,10 @@ def decode_clip(
   path: str,
   start: float | None = None,
   end: float | None = None,
-  *,
-  fps: float = 2.0,
-  min_frames: int = 8,
-  max_frames: int = 64,
-  size: int | None = None,
-  quality: int | None = None,
-  limits: Limits = Limits(),
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
+  encode: Callable[[UInt8[np.ndarray, 'H W 3']], bytes] | None = None,
 ) -> Clip:
-  """Decodes a clip at the times of `sampling.sample_times`.
+  """Decodes a clip at the times of `Sampling.times`.
 
   Where min_frames makes the sampling denser than fps, a frame of the source is
   returned once only: a video of one frame gives one.
@@ -129,12 +107,9 @@ def decode_clip(
     path: A local file.
     start: Seconds; by default the file's start.
     end: Seconds; by default the file's end.
-    fps: Frames a second.
-    min_frames: Of a short clip, this many are spread over it.
-    max_frames: Of a long clip, no more than this many, spread over it.
-    size: Length of the shorter side in pixels; None keeps it.
-    quality: JPEG quality; encodes each frame as it comes. None gives arrays.
-    limits: What a file may cost.
+    sampling: Which frames, how large, and what they may cost.
+    encode: Encodes each frame as it comes, as `encode_jpeg(quality)` does;
+      by default they stay arrays.
 
   Returns:
     The clip.
@@ -143,16 +118,16 @@ def decode_clip(
     DecodeError: With a code out of REASONS and one line.
     ValueError: For arguments that make no sense.
   """
-  keep = (lambda f: f) if quality is None else encode_jpeg(quality)
-  plan = dict(fps=fps, min_frames=min_frames, max_frames=max_frames)
+  keep = encode or (lambda frame: frame)
+  fps, limits = sampling.fps, sampling.limits
   for exact in (False, True):
     with open_video(path, limits) as (container, stream):
       first, last, sure = _bounds(path, container, stream, start, end, limits)
-      times = sampling.sample_times(first, last, **plan)
+      times = sampling.times(first, last)
       dense = len(times) > 1 and times[1] - times[0] < 0.999 / fps
       reader = frames_lib.FrameReader(container, stream, limits)
       converter = frames_lib.RgbConverter(
-        size, limits, stream.sample_aspect_ratio
+        sampling.size or None, limits, stream.sample_aspect_ratio
       )
       kept, ids = _convert(reader, converter, times, keep)
       video_end = reader.end()
@@ -166,7 +141,7 @@ def decode_clip(
   if dense:
     fresh = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
     kept, times = [kept[i] for i in fresh], times[fresh]
-  stored = np.stack(kept) if quality is None else tuple(kept)
+  stored = tuple(kept) if encode else np.stack(kept)
   return Clip(stored, times, first, last)
 
 
@@ -208,7 +183,9 @@ def _convert(
 
 
 @contextlib.contextmanager
-def open_video(path: str, limits: Limits) -> Iterator[tuple[Any, Any]]:
+def open_video(
+  path: str, limits: sampling_lib.Limits
+) -> Iterator[tuple[Any, Any]]:
   """Opens a file's first video stream: yields the container and the stream.
 
   Raises:
@@ -242,7 +219,7 @@ def open_video(path: str, limits: Limits) -> Iterator[tuple[Any, Any]]:
     container.close()
 
 
-def _video_stream(container: Any, limits: Limits) -> Any:
+def _video_stream(container: Any, limits: sampling_lib.Limits) -> Any:
   # A picture attached to a song is a video stream too, to libav.
   streams: Sequence[Any] = [
     stream
@@ -265,7 +242,7 @@ def _bounds(
   stream: Any,
   start: float | None,
   end: float | None,
-  limits: Limits,
+  limits: sampling_lib.Limits,
 ) -> tuple[float, float, bool]:
   """Start and end of the clip, and whether the video surely lasts so long."""
   duration, sure = _duration(path, container, stream, limits)
@@ -282,7 +259,7 @@ def _bounds(
 
 
 def _duration(
-  path: str, container: Any, stream: Any, limits: Limits
+  path: str, container: Any, stream: Any, limits: sampling_lib.Limits
 ) -> tuple[float, bool]:
   """Seconds of video, and whether they are those of the video stream."""
   if stream.duration and stream.duration > 0:

@@ -1,15 +1,12 @@
 """Lists the clips of a folder of videos, without any annotations."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from vidlm.data.video import cuts, decode_pool, decoding
-
-# Finding scenes decodes whole films.
-SCENE_LIMITS = decode_pool.WorkerLimits(cpu_seconds=7200, timeout=10800.0)
-_ALL_FRAMES = decoding.Limits(max_decoded_frames=10_000_000)
+from vidlm.data.video import cuts, decode_pool, sampling, scanner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,45 +61,29 @@ def list_videos(videos: str) -> list[str]:
   if not root.is_dir():
     hint = '; it is a file: give its folder' if root.is_file() else ''
     raise FileNotFoundError(f'{videos}: no such folder of videos{hint}')
-  names = []
-  for folder, subfolders, files in os.walk(root):
-    subfolders[:] = sorted(n for n in subfolders if not n.startswith('.'))
-    for name in files:
-      path = pathlib.Path(folder, name)
-      hidden = name.startswith('.')
-      if path.suffix.lower() in decoding.SUFFIXES and not hidden:
-        names.append(path.relative_to(root).as_posix())
-  names = sorted(name for name in names if resolve(root, name))
+  names = sorted(
+    name for name in scanner.scan(root, 'video') if scanner.resolve(root, name)
+  )
   if not names:
-    kinds = ' '.join(decoding.SUFFIXES)
+    kinds = ' '.join(scanner.suffixes('video'))
     raise ValueError(f'{videos}: no video in this folder (looked for {kinds})')
   return names
 
 
-def resolve(root: str | os.PathLike, name: str) -> str | None:
-  """Absolute path of a file below a folder; None if it leads out of it."""
-  try:
-    folder = pathlib.Path(root).resolve()
-    path = (folder / name).resolve()
-  except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL
-    return None
-  return str(path) if path.is_relative_to(folder) else None
-
-
-def locate(entry: Entry, videos: str, suffixes: Sequence[str] = ()) -> Entry:
+def locate(entry: Entry, videos: str) -> Entry:
   """Finds the entry's video below a folder.
 
   Args:
-    entry: With the name of a video.
+    entry: With the name of a video; where there is no file of just this name,
+      each suffix of a video is tried.
     videos: The folder.
-    suffixes: To try where there is no file of just this name.
 
   Returns:
     The entry with its path, or with a reason why it has none.
   """
   root = pathlib.Path(videos).resolve()
-  for suffix in ('', *suffixes):
-    path = resolve(videos, entry.video + suffix)
+  for suffix in ('', *scanner.suffixes('video')):
+    path = scanner.resolve(videos, entry.video + suffix)
     if path is None:
       return dataclasses.replace(
         entry,
@@ -140,33 +121,41 @@ def folder_clips(
   cuts.check(how)
   names = list_videos(videos)
   entries = [
-    Entry(clip_id, name, resolve(videos, name))
+    Entry(clip_id, name, scanner.resolve(videos, name))
     for clip_id, name in zip(_clip_ids(names), names, strict=True)
   ]
   if how == 'whole':
     return entries
-  limits = SCENE_LIMITS if how == 'scenes' else decode_pool.WorkerLimits()
-  tasks = [
-    decode_pool.DecodeTask(entry.path, cut=how, limits=_ALL_FRAMES)
-    for entry in entries
-  ]
   clips: list[Entry] = []
-  with decode_pool.DecodePool(num_workers, limits) as pool:
-    for entry, result in zip(entries, pool.map(tasks), strict=True):
-      clips += _cut(entry, result)
+  with decode_pool.DecodePool(num_workers) as pool:
+    results = pool.map(cut_task(entry, how) for entry in entries)
+    for entry, result in zip(entries, results, strict=True):
+      clips += cut_clips(entry, result)
   return clips
 
 
-def _cut(entry: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:
+def cut_task(film: Entry, how: str) -> decode_pool.DecodeTask:
+  """What finds out where a film is cut; see `cuts.boundaries`."""
+  costs = sampling.Sampling(limits=cuts.LIMITS)
+  return decode_pool.DecodeTask(film.path, cut=how, sampling=costs)
+
+
+def cut_clips(film: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:
+  """The clips of a film; one with a reason if it can't be cut.
+
+  Args:
+    film: A whole one.
+    result: Of its `cut_task`.
+  """
   if not result.ok:
+    # Without a path it isn't tried again.
     yield dataclasses.replace(
-      entry, path=None, reason=result.reason, message=result.message
+      film, path=None, reason=result.reason, message=result.message
     )
     return
-  ends = result.times[1:]
-  for number, (start, end) in enumerate(zip(result.times, ends, strict=False)):
-    clip_id = f'{entry.clip_id}#{number:04d}'
-    yield dataclasses.replace(entry, clip_id=clip_id, start=start, end=end)
+  for number, (start, end) in enumerate(itertools.pairwise(result.times)):
+    clip_id = f'{film.clip_id}#{number:04d}'
+    yield dataclasses.replace(film, clip_id=clip_id, start=start, end=end)
 
 
 def _clip_ids(names: Sequence[str]) -> list[str]:

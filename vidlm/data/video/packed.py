@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-SUFFIXES = ('.tar', '.parquet')
 # Columns of Parquet files that hold videos, or images.
 VIDEO_COLUMNS = ('video', 'mp4', 'video_bytes', 'bytes', 'image')
 _ID_COLUMNS = ('clip_id', 'id', '__key__', 'key', 'video_id', 'videoID')

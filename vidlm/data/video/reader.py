@@ -1,7 +1,6 @@
 """Finds, decodes and converts single frames of an open video stream."""
 
 import contextlib
-import dataclasses
 import fractions
 import itertools
 import math
@@ -12,7 +11,9 @@ import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
-# Every code a clip may fail with, here or in `workers`.
+from vidlm.data.video import sampling
+
+# Every code a clip may fail with, here or in `worker`.
 REASONS = {
   'not_found': 'there is no such file',
   'outside_folder': 'the path leaves the folder of videos',
@@ -51,21 +52,7 @@ class DecodeError(Exception):
     super().__init__(f'{code}: {self.message}')
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """What decoding a clip may cost.
-
-  Attributes:
-    max_pixels: Of a frame, as coded and as converted. 4096 x 4096 lets 4K and
-      5.7K through; 8K needs 7680 * 4320.
-    max_decoded_frames: Frames decoded for one clip, wanted or not.
-  """
-
-  max_pixels: int = 4096 * 4096
-  max_decoded_frames: int = 20_000
-
-
-def check_size(width: int, height: int, limits: Limits) -> None:
+def check_size(width: int, height: int, limits: sampling.Limits) -> None:
   """Refuses frames beyond the limit.
 
   Raises:
@@ -117,7 +104,7 @@ class RgbConverter:
   def __init__(
     self,
     size: int | None,
-    limits: Limits,
+    limits: sampling.Limits,
     pixel_aspect: fractions.Fraction | None = None,
   ):
     self._size = size
@@ -158,7 +145,7 @@ class RgbConverter:
 class FrameReader:
   """Reads the frames shown at given times, seeking where that saves work."""
 
-  def __init__(self, container: Any, stream: Any, limits: Limits):
+  def __init__(self, container: Any, stream: Any, limits: sampling.Limits):
     self._limits = limits
     self._container = container
     self._stream = stream

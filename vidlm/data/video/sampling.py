@@ -1,6 +1,6 @@
 """Which frames a clip is made of: the one place where the rule is written.
 
-Storing (`sample_times`). A clip [start, end) is stored at `fps` frames a
+Storing (`Sampling.times`). A clip [start, end) is stored at `fps` frames a
 second, the first at its start. Fewer than `min_frames` of them would be too
 few for a model of T = min_frames frames (the paper: 8 frames at 2 FPS, 4 s),
 and more than `max_frames` too many to keep; then that many times are spread
@@ -19,8 +19,10 @@ Example:
   select_frames(10, 4, 'consecutive', 5) -> 5 6 7 8
 """
 
+import dataclasses
 import math
-from typing import Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int32
@@ -28,42 +30,119 @@ from jaxtyping import Float, Int32
 Mode = Literal['uniform', 'consecutive']
 
 
-def sample_times(
-  start: float,
-  end: float,
-  *,
-  fps: float = 2.0,
-  min_frames: int = 8,
-  max_frames: int = 64,
-) -> Float[np.ndarray, ' T']:
-  """Times at which the clip [start, end) is looked at.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What decoding a clip may cost.
 
-  Args:
-    start: Of the clip, in seconds.
-    end: Of the clip, in seconds; not itself sampled.
-    fps: Frames a second.
-    min_frames: A clip with fewer is sampled more densely.
-    max_frames: A clip with more is sampled more sparsely.
-
-  Returns:
-    float64[T] seconds, ascending, the first of them `start`.
-
-  Raises:
-    ValueError: For an empty clip or numbers that make no sense.
+  Attributes:
+    max_pixels: Of a frame, as coded and as converted. 4096 x 4096 lets 4K and
+      5.7K through; 8K needs 7680 * 4320.
+    max_decoded_frames: Frames decoded for one clip, wanted or not.
+    memory: Bytes of address space of a worker process. Python with PyAV takes
+      some 0.4 GiB of it.
+    cpu_seconds: CPU time in a worker process.
+    timeout: Wall time in a worker process, in seconds.
   """
-  if not fps > 0 or not 1 <= min_frames <= max_frames:
-    raise ValueError(
-      f'fps={fps}, min_frames={min_frames}, max_frames={max_frames}: need '
-      'fps > 0 and 1 <= min_frames <= max_frames'
-    )
-  duration = end - start
-  if not 0 < duration < math.inf:
-    raise ValueError(f'clip from {start} to {end} s is empty')
-  # The margin keeps 3.9999999 s at 2 FPS, a rounding error, at 8 frames.
-  natural = max(1, math.ceil(duration * fps - 1e-6))
-  number = min(max(natural, min_frames), max_frames)
-  step = 1 / fps if number == natural else duration / number
-  return start + step * np.arange(number)
+
+  max_pixels: int = 4096 * 4096
+  max_decoded_frames: int = 20_000
+  memory: int = 2 << 30
+  cpu_seconds: int = 60
+  timeout: float = 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """How a clip becomes frames, from the command's flags to the decoder.
+
+  Attributes:
+    fps: Frames a second.
+    min_frames: A clip too short for so many is sampled more densely.
+    max_frames: A clip too long for so many is sampled more sparsely.
+    size: Shorter side of a frame in pixels; None or 0 keeps it.
+    quality: Of the JPEG.
+    min_share: A clip of which the file has a smaller share is too short.
+    frame_rate: Frames a second of a folder of frames; None for 30.
+    min_seconds: A clip of which the file has less is too short.
+    limits: What decoding it may cost.
+  """
+
+  fps: float = 2.0
+  min_frames: int = 8
+  max_frames: int = 64
+  size: int | None = 256
+  quality: int = 95
+  min_share: float | None = None
+  frame_rate: float | None = None
+  min_seconds: float | None = None
+  limits: Limits = Limits()
+
+  def __post_init__(self) -> None:
+    # Or else every clip would fail on its own.
+    if not 0 < self.fps < math.inf:
+      raise ValueError(f'fps={self.fps}: need more than 0')
+    if not 1 <= self.min_frames <= self.max_frames:
+      raise ValueError(
+        f'min_frames={self.min_frames}, max_frames={self.max_frames}: need at '
+        'least 1, and no more min_frames than max_frames'
+      )
+    if self.size is not None and self.size < 0:
+      raise ValueError(f'size={self.size}: need 0 (keeps it) or more')
+    if self.frame_rate is not None and not 0 < self.frame_rate < math.inf:
+      raise ValueError(f'frame_rate={self.frame_rate}: need more than 0')
+
+  def times(self, start: float, end: float) -> Float[np.ndarray, ' T']:
+    """Times at which the clip [start, end) is looked at.
+
+    Args:
+      start: Of the clip, in seconds.
+      end: Of the clip, in seconds; not itself sampled.
+
+    Returns:
+      float64[T] seconds, ascending, the first of them `start`.
+
+    Raises:
+      ValueError: For an empty clip.
+    """
+    duration = end - start
+    if not 0 < duration < math.inf:
+      raise ValueError(f'clip from {start} to {end} s is empty')
+    # The margin keeps 3.9999999 s at 2 FPS, a rounding error, at 8 frames.
+    natural = max(1, math.ceil(duration * self.fps - 1e-6))
+    number = min(max(natural, self.min_frames), self.max_frames)
+    step = 1 / self.fps if number == natural else duration / number
+    return start + step * np.arange(number)
+
+  def at_least(self, num_frames: int) -> 'Sampling':
+    """The same for a model of so many frames, which a clip should have."""
+    number = max(self.min_frames, num_frames)
+    return dataclasses.replace(self, min_frames=number)
+
+  def config(self, always: Collection[str]) -> dict[str, Any]:
+    """What the frames depend on, for the key of a set that is made of them.
+
+    Args:
+      always: Fields that are in it in any case; the others only if they are
+        not as usual, so that sets made before there was a field keep theirs.
+    """
+    usual = Sampling()
+    fields = {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(self)
+      if field.name in always
+      or getattr(self, field.name) != getattr(usual, field.name)
+    }
+    limits = fields.pop('limits', usual.limits)
+    for name in ('max_pixels', 'max_decoded_frames'):
+      # Memory and time are the machine's, not the set's.
+      if getattr(limits, name) != getattr(usual.limits, name):
+        fields[name] = getattr(limits, name)
+    return fields
+
+  @classmethod
+  def from_fields(cls, fields: Mapping[str, Any]) -> 'Sampling':
+    """Out of what `dataclasses.asdict` made of one."""
+    return cls(**{**fields, 'limits': Limits(**fields['limits'])})
 
 
 def select_frames(

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vidlm.data.video import reader as frames_lib
-from vidlm.data.video import sampling
+from vidlm.data.video import sampling as sampling_lib
+from vidlm.data.video import scanner
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+# Frames a second of a folder of frames that nobody told us about.
+_FRAME_RATE = 30.0
 _NUMBER = re.compile(r'(\d+)\D*$')
 
 
@@ -23,8 +25,7 @@ def frame_files(folder: str) -> list[str]:
 
   10.png comes after 9.png, however the folder lists them.
   """
-  names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES)]
-  names.sort(key=_position)
+  names = sorted(scanner.names_in(folder, 'image'), key=_position)
   return [os.path.join(folder, name) for name in names]
 
 
@@ -37,11 +38,7 @@ def sample_stills(
   path: str,
   start: float | None,
   end: float | None,
-  *,
-  frame_rate: float,
-  fps: float,
-  min_frames: int,
-  max_frames: int,
+  sampling: sampling_lib.Sampling,
 ) -> tuple[list[str], list[float], float, float]:
   """Chooses the images of a clip.
 
@@ -49,10 +46,7 @@ def sample_stills(
     path: An image, or a folder of frames.
     start: Seconds; None for the first frame.
     end: Seconds; None for the last.
-    frame_rate: Frames a second in the folder.
-    fps: Wanted; as min_frames and max_frames, see `sampling.sample_times`.
-    min_frames: Of a short clip.
-    max_frames: Of a long clip.
+    sampling: Which of them.
 
   Returns:
     Paths, their times, start and end in seconds.
@@ -61,7 +55,8 @@ def sample_stills(
     DecodeError: 'empty' where no frame lies in the clip.
   """
   if not os.path.isdir(path):
-    return [path], [0.0], 0.0, 1.0 / fps
+    return [path], [0.0], 0.0, 1.0 / sampling.fps
+  frame_rate = sampling.frame_rate or _FRAME_RATE
   files = frame_files(path)
   last = len(files) / frame_rate
   first = max(start or 0.0, 0.0)
@@ -70,55 +65,50 @@ def sample_stills(
     raise frames_lib.DecodeError(
       'empty', f'{path}: no frame between {first:g} s and {last:g} s'
     )
-  times = sampling.sample_times(
-    first, last, fps=fps, min_frames=min_frames, max_frames=max_frames
-  )
   kept: dict[int, float] = {}
-  for time in times:
+  for time in sampling.times(first, last):
     index = min(int(time * frame_rate + 1e-3), len(files) - 1)
     kept.setdefault(index, float(time))
   return [files[i] for i in kept], list(kept.values()), first, last
 
 
 def read_images(
-  paths: Sequence[str], size: int | None, limits: frames_lib.Limits
+  paths: Sequence[str], sampling: sampling_lib.Sampling
 ) -> Iterator[UInt8[np.ndarray, 'H W 3']]:
   """Decodes images, upright, all of the first one's size.
 
   Args:
     paths: Local files.
-    size: Shorter side of the first in pixels; None keeps it.
-    limits: What a file may cost.
+    sampling: How large the first becomes, and what a file may cost.
 
   Raises:
     DecodeError: With a code and one line.
   """
   shape: tuple[int, int] | None = None
   for path in paths:
-    image = _read_image(path, size, shape, limits)
+    image = _read_image(path, shape, sampling)
     shape = image.shape[1], image.shape[0]
     yield image
 
 
 def _read_image(
   path: str,
-  size: int | None,
   shape: tuple[int, int] | None,
-  limits: frames_lib.Limits,
+  sampling: sampling_lib.Sampling,
 ) -> UInt8[np.ndarray, 'H W 3']:
   """Decodes an image.
 
   Args:
     path: A local file.
-    size: Shorter side in pixels; None keeps it.
-    shape: Width and height instead.
-    limits: What the file may cost.
+    shape: Width and height it should have; None for those of `sampling`.
+    sampling: Its shorter side, and what the file may cost.
 
   Raises:
     DecodeError: With a code and one line.
   """
   from PIL import Image, ImageOps
 
+  size, limits = sampling.size or None, sampling.limits
   with frames_lib.reasons('open_failed', path, (OSError, ValueError)):
     # Kinds are named: Pillow's others include PostScript and such.
     with Image.open(path, formats=('JPEG', 'PNG', 'WEBP')) as image:

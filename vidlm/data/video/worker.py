@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from vidlm.data.video import cuts, decoding, stills
+from vidlm.data.video import cuts, decoding, scanner, stills
+from vidlm.data.video import sampling as sampling_lib
 
 # What a worker says instead of "ready" if nothing caps its memory.
 UNLIMITED = b'ready, without a limit of memory\n'
@@ -34,16 +35,8 @@ class DecodeTask:
     path: A local file.
     start: Seconds; None for the file's start.
     end: Seconds; None for the file's end.
-    fps: As min_frames and max_frames, see `sampling.sample_times`.
-    min_frames: Of a short clip.
-    max_frames: Of a long clip.
-    size: Shorter side in pixels; None keeps it.
-    quality: Of the JPEG.
-    limits: What the file may cost.
+    sampling: Which frames, how they are stored, and what they may cost.
     cut: Instead of frames, where to cut the film: see `cuts.boundaries`.
-    frame_rate: Frames a second where `path` is a folder of frames.
-    min_seconds: A clip of which the file has less is too short.
-    min_share: Likewise, as a share of what was asked for.
     seconds: What was asked for, where the file holds the clip alone; 0 if
       unknown.
   """
@@ -51,16 +44,8 @@ class DecodeTask:
   path: str
   start: float | None = None
   end: float | None = None
-  fps: float = 2.0
-  min_frames: int = 8
-  max_frames: int = 64
-  size: int | None = 256
-  quality: int = 95
-  limits: decoding.Limits = decoding.Limits()
+  sampling: sampling_lib.Sampling = sampling_lib.Sampling()
   cut: str | None = None
-  frame_rate: float = 30.0
-  min_seconds: float = 0.0
-  min_share: float = 0.0
   seconds: float = 0.0
 
 
@@ -95,7 +80,7 @@ def decode(task: DecodeTask) -> DecodeResult:
   try:
     if task.cut is not None:
       return DecodeResult(
-        times=cuts.boundaries(task.path, task.cut, task.limits)
+        times=cuts.boundaries(task.path, task.cut, task.sampling.limits)
       )
     clip = _decode_clip(task)
     _check_length(task, clip)
@@ -114,38 +99,25 @@ def decode(task: DecodeTask) -> DecodeResult:
 
 
 def _decode_clip(task: DecodeTask) -> decoding.Clip:
-  how = dict(
-    fps=task.fps, min_frames=task.min_frames, max_frames=task.max_frames
-  )
-  is_still = task.path.lower().endswith(stills.SUFFIXES)
-  if not is_still and not os.path.isdir(task.path):
-    return decoding.decode_clip(
-      task.path,
-      task.start,
-      task.end,
-      **how,
-      size=task.size,
-      quality=task.quality,
-      limits=task.limits,
-    )
-  paths, times, start, end = stills.sample_stills(
-    task.path, task.start, task.end, frame_rate=task.frame_rate, **how
-  )
-  encode = decoding.encode_jpeg(task.quality)
-  frames = tuple(
-    encode(image) for image in stills.read_images(paths, task.size, task.limits)
-  )
+  encode = decoding.encode_jpeg(task.sampling.quality)
+  where = task.path, task.start, task.end
+  is_image = scanner.is_kind(task.path, 'image')
+  if not is_image and not os.path.isdir(task.path):
+    return decoding.decode_clip(*where, task.sampling, encode)
+  paths, times, start, end = stills.sample_stills(*where, task.sampling)
+  images = stills.read_images(paths, task.sampling)
+  frames = tuple(encode(image) for image in images)
   return decoding.Clip(frames, np.array(times), start, end)
 
 
 def _check_length(task: DecodeTask, clip: decoding.Clip) -> None:
   """Refuses a clip most of which the file doesn't have."""
   seconds = clip.end - clip.start
-  wanted = task.min_seconds
   asked = task.seconds
   if task.end is not None:
     asked = task.end - (task.start or 0.0)
-  wanted = max(wanted, task.min_share * asked)
+  share = (task.sampling.min_share or 0.0) * asked
+  wanted = max(task.sampling.min_seconds or 0.0, share)
   # A hundredth: durations in headers are rounded.
   if seconds < wanted - 0.01:
     raise decoding.DecodeError(
@@ -162,7 +134,7 @@ def encode_task(task: DecodeTask) -> bytes:
 def decode_task(line: bytes) -> DecodeTask:
   """The task of a request line."""
   fields = json.loads(line)
-  fields['limits'] = decoding.Limits(**fields['limits'])
+  fields['sampling'] = sampling_lib.Sampling.from_fields(fields['sampling'])
   return DecodeTask(**fields)
 
 
@@ -210,15 +182,12 @@ def _set_limit(name: str, soft: int, hard: int | None = None) -> bool:
 
 
 def serve(
-  memory: int,
-  cpu_seconds: int,
-  decode: Callable[[DecodeTask], DecodeResult] = decode,
+  memory: int, decode: Callable[[DecodeTask], DecodeResult] = decode
 ) -> None:
   """Serves tasks from stdin until it closes.
 
   Args:
     memory: Bytes of address space.
-    cpu_seconds: For one task.
     decode: What to do with a task.
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -228,9 +197,10 @@ def serve(
   out.write(b'ready\n' if limit_memory(memory) else UNLIMITED)
   out.flush()
   for line in sys.stdin.buffer:
-    _limit_cpu(cpu_seconds)
-    write_result(decode(decode_task(line)), out)
+    task = decode_task(line)
+    _limit_cpu(task.sampling.limits.cpu_seconds)
+    write_result(decode(task), out)
 
 
 if __name__ == '__main__':
-  serve(memory=int(sys.argv[1]), cpu_seconds=int(sys.argv[2]))
+  serve(memory=int(sys.argv[1]))

@@ -20,7 +20,7 @@ from vidlm.data.feed.vocabulary import train_sentencepiece
 from vidlm.data.prepare import annotations
 from vidlm.data.prepare import pipeline as prepare_lib
 from vidlm.data.store import clip_reader, clip_schema, clip_writer
-from vidlm.data.video import listing
+from vidlm.data.video import listing, sampling
 from vidlm.miniature.world import corpora as corpora_lib
 from vidlm.miniature.world import pool
 from vidlm.miniature.world.config import MiniatureConfig
@@ -74,12 +74,10 @@ def prepare_miniature(
     prepare_lib.prepare_clips(
       [_in_split(entry, split) for entry in entries],
       os.path.join(output, corpus),
-      name=corpus,
-      size=None,
-      quality=95,
-      workers=workers,
-      description=f'Miniature, seed {seed}: {corpus}.',
-      overwrite=True,  # drawn again means read again; else this does nothing
+      sampling=sampling.Sampling(size=None),
+      layout=prepare_lib.Layout(corpus, f'Miniature, seed {seed}: {corpus}.'),
+      # Drawn again means read again; else this does nothing.
+      work=prepare_lib.Work(workers, overwrite=True),
     )
   stills = os.path.join(output, 'image_text')
   if 'train' not in clip_schema.splits(stills):
