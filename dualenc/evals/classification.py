@@ -69,8 +69,7 @@ def evaluate(
   templates: str,
   annotated_clip_ids: Sequence[str] | None = None,
   known_missing: Sequence[str] = (),
-  bootstrap_samples: int = 1000,
-  seed: int = 0,
+  bootstrap: ranking.Bootstrap = ranking.Bootstrap(),
 ) -> dict[str, Any]:
   """Scores similarities of clips and classes.
 
@@ -83,8 +82,7 @@ def evaluate(
     annotated_clip_ids: all ids of the split; None for `clip_ids`.
     known_missing: annotated ids that are not scored. Any other difference is
       an error.
-    bootstrap_samples: replicates behind the 95 % intervals; 0 for none.
-    seed: of the bootstrap.
+    bootstrap: what the 95 % intervals are of.
 
   Returns:
     top1, top5 (fractions), interval_95 and protocol.
@@ -112,7 +110,7 @@ def evaluate(
   values = {f'top{k}': (ranks <= k).astype(np.float64) for k in TOPS}
   result: dict[str, Any] = {k: float(v.mean()) for k, v in values.items()}
   result['interval_95'] = ranking.intervals(
-    values, np.arange(num_clips), samples=bootstrap_samples, seed=seed
+    values, np.arange(num_clips), bootstrap
   )
   result['protocol'] = {
     'task': 'classification',
@@ -123,8 +121,7 @@ def evaluate(
     'num_classes': num_classes,
     'templates': templates,
     'ties': ranking.TIE_RULE,
-    'interval_95': f'bootstrap over clips, {bootstrap_samples} samples, '
-    f'seed {seed}',
+    'interval_95': f'bootstrap over clips, {bootstrap}',
     'chance_top1': 1 / num_classes,
     'chance_top5': min(1.0, 5 / num_classes),
   }

@@ -1,5 +1,6 @@
 """Ranks with fair ties, intervals, and checks on ids: under both protocols."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,6 +9,22 @@ from jaxtyping import Bool, Float, Int
 
 TIE_RULE = 'mid-rank'
 _CHUNK = 64  # Replicates of the bootstrap drawn at a time.
+
+
+@dataclasses.dataclass(frozen=True)
+class Bootstrap:
+  """What 95 % intervals are of.
+
+  Attributes:
+    samples: Replicates; 0 for no intervals.
+    seed: Of the draws.
+  """
+
+  samples: int = 1000
+  seed: int = 0
+
+  def __str__(self) -> str:
+    return f'{self.samples} samples, seed {self.seed}'
 
 
 def mid_ranks(
@@ -91,9 +108,7 @@ def check_ids(
 def intervals(
   values: Mapping[str, Float[np.ndarray, 'q']],
   groups: Int[np.ndarray, 'q'],
-  *,
-  samples: int,
-  seed: int,
+  bootstrap: Bootstrap,
 ) -> dict[str, list[float]]:
   """95 % bootstrap intervals of means, drawing whole groups with replacement.
 
@@ -103,19 +118,19 @@ def intervals(
   Args:
     values: name -> [queries].
     groups: [queries], 0 ... number of groups - 1.
-    samples: number of replicates; 0 for no intervals.
-    seed: of the draws.
+    bootstrap: how many replicates are drawn.
 
   Returns:
     name -> [low, high], the 2.5 and 97.5 percentiles; empty for 0 samples.
   """
+  samples = bootstrap.samples
   if not samples:
     return {}
   num_groups = int(groups.max()) + 1
   columns = [np.bincount(groups, minlength=num_groups)]
   columns += [np.bincount(groups, v, num_groups) for v in values.values()]
   sums = np.stack(columns, axis=1).astype(np.float64)  # groups, 1 + values
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(bootstrap.seed)
   replicates = []
   for start in range(0, samples, _CHUNK):
     count = min(_CHUNK, samples - start)

@@ -26,8 +26,7 @@ def evaluate(
   annotated_video_ids: Sequence[str] | None = None,
   known_missing: Sequence[str] = (),
   dual_softmax_scale: float | None = None,
-  bootstrap_samples: int = 1000,
-  seed: int = 0,
+  bootstrap: ranking.Bootstrap = ranking.Bootstrap(),
 ) -> dict[str, Any]:
   """Scores a similarity matrix in both directions.
 
@@ -45,8 +44,7 @@ def evaluate(
       gone. Any other difference is an error.
     dual_softmax_scale: if given, adds `t2v_dual_softmax` and
       `v2t_dual_softmax`, see `dual_softmax`. Never mixed with the plain ones.
-    bootstrap_samples: replicates behind the 95 % intervals; 0 for none.
-    seed: of the bootstrap.
+    bootstrap: what the 95 % intervals are of.
 
   Returns:
     `t2v` and `v2t`, each with R@1, R@5, R@10 (fractions), median_rank,
@@ -66,13 +64,12 @@ def evaluate(
       f'similarity: shape {similarity.shape}, but there are {shape[0]} texts '
       f'and {shape[1]} videos.'
     )
-  kwargs = {'samples': bootstrap_samples, 'seed': seed}
-  result = _both(similarity, similarity, target, '', kwargs)
+  result = _both(similarity, similarity, target, '', bootstrap)
   if dual_softmax_scale is not None:
     check_scale(dual_softmax_scale)
     t2v = dual_softmax(similarity, dual_softmax_scale, axis=0)
     v2t = dual_softmax(similarity, dual_softmax_scale, axis=1)
-    result |= _both(t2v, v2t, target, '_dual_softmax', kwargs)
+    result |= _both(t2v, v2t, target, '_dual_softmax', bootstrap)
   result['protocol'] = {
     'task': 'retrieval',
     'split': split,
@@ -83,8 +80,7 @@ def evaluate(
     'ties': ranking.TIE_RULE,
     't2v': 'each text asks among all videos',
     'v2t': 'best placed of the own texts among all texts',
-    'interval_95': f'bootstrap over videos, {bootstrap_samples} samples, '
-    f'seed {seed}',
+    'interval_95': f'bootstrap over videos, {bootstrap}',
     'dual_softmax_scale': dual_softmax_scale,
     'chance_R@1': 1 / len(video_ids),
   }
@@ -161,13 +157,13 @@ def _both(
   v2t: np.ndarray,
   target: np.ndarray,
   suffix: str,
-  kwargs: dict[str, int],
+  bootstrap: ranking.Bootstrap,
 ) -> dict[str, Any]:
   relevant = target[:, None] == np.arange(t2v.shape[1])  # texts, videos
   videos = np.arange(t2v.shape[1])
   return {
-    f't2v{suffix}': _direction(t2v, relevant, target, kwargs),
-    f'v2t{suffix}': _direction(v2t.T, relevant.T, videos, kwargs),
+    f't2v{suffix}': _direction(t2v, relevant, target, bootstrap),
+    f'v2t{suffix}': _direction(v2t.T, relevant.T, videos, bootstrap),
   }
 
 
@@ -175,7 +171,7 @@ def _direction(
   scores: Float[np.ndarray, 'q v'],
   relevant: Bool[np.ndarray, 'q v'],
   groups: Int[np.ndarray, 'q'],
-  kwargs: dict[str, int],
+  bootstrap: ranking.Bootstrap,
 ) -> dict[str, Any]:
   ranks = ranking.mid_ranks(scores, relevant)
   values = {f'R@{k}': (ranks <= k).astype(np.float64) for k in RECALLS}
@@ -183,5 +179,5 @@ def _direction(
   result: dict[str, Any] = {n: float(v.mean()) for n, v in values.items()}
   result['median_rank'] = float(np.median(ranks))
   result['num_queries'] = len(ranks)
-  result['interval_95'] = ranking.intervals(values, groups, **kwargs)
+  result['interval_95'] = ranking.intervals(values, groups, bootstrap)
   return result

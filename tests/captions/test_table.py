@@ -81,7 +81,7 @@ def test_read_refuses(tmp_path):
 
 
 def test_words_are_whole_words_in_any_case(captions):
-  assert texts(browse.select(captions, words='RED')) == [
+  assert texts(browse.select(captions, browse.Filter('RED'))) == [
     'the ring (red) falls',
     'hired, not red',
     'a red ring',
@@ -89,8 +89,9 @@ def test_words_are_whole_words_in_any_case(captions):
     'A red ring falls',
     'a red ring',
   ]
-  assert texts(browse.select(captions, words='falls a')) == ['A red ring falls']
-  assert texts(browse.select(captions, words=['(red)'])) == [
+  two = browse.Filter('falls a')
+  assert texts(browse.select(captions, two)) == ['A red ring falls']
+  assert texts(browse.select(captions, browse.Filter(['(red)']))) == [
     'the ring (red) falls'
   ]
 
@@ -112,12 +113,12 @@ def test_words_are_whole_words_in_any_case(captions):
   ],
 )
 def test_conditions(captions, conditions, count):
-  assert len(browse.select(captions, **conditions)) == count
+  assert len(browse.select(captions, browse.Filter(**conditions))) == count
 
 
 def test_a_bad_pattern_is_refused(captions):
   with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
-    browse.select(captions, pattern='(')
+    browse.select(captions, browse.Filter(pattern='('))
 
 
 def test_overview(captions):

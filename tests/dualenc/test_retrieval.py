@@ -17,7 +17,7 @@ def evaluate(similarity, text_ids=None, video_ids=None, **kwargs):
   similarity = np.asarray(similarity, np.float64)
   video_ids = ids(similarity.shape[1]) if video_ids is None else video_ids
   text_ids = video_ids if text_ids is None else text_ids
-  kwargs = {'split': 'test', 'bootstrap_samples': 0, **kwargs}
+  kwargs = {'split': 'test', 'bootstrap': ranking.Bootstrap(0), **kwargs}
   return retrieval.evaluate(similarity, text_ids, video_ids, **kwargs)
 
 
@@ -136,9 +136,11 @@ def test_dual_softmax_is_another_figure():
 def test_intervals_are_seeded_and_cover():
   rng = np.random.default_rng(0)
   similarity = rng.normal(size=(200, 200)) + 2 * np.eye(200)
-  kwargs = {'bootstrap_samples': 400, 'seed': 3}
-  scores = evaluate(similarity, **kwargs)
-  assert scores == evaluate(similarity, **kwargs)
+  bootstrap = ranking.Bootstrap(samples=400, seed=3)
+  scores = evaluate(similarity, bootstrap=bootstrap)
+  assert scores == evaluate(similarity, bootstrap=bootstrap)
+  interval = scores['protocol']['interval_95']
+  assert interval == 'bootstrap over videos, 400 samples, seed 3'
   recall = scores['t2v']['R@1']
   low, high = scores['t2v']['interval_95']['R@1']
   normal = 1.96 * np.sqrt(recall * (1 - recall) / 200)
@@ -150,5 +152,6 @@ def test_intervals_draw_videos_and_not_captions():
   """Twenty copies of a caption are no twenty observations."""
   values = {'x': np.repeat(np.arange(50) % 2, 20).astype(float)}
   groups = np.repeat(np.arange(50), 20)
-  low, high = ranking.intervals(values, groups, samples=500, seed=0)['x']
+  bootstrap = ranking.Bootstrap(samples=500)
+  low, high = ranking.intervals(values, groups, bootstrap)['x']
   assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 50), rel=0.15)

@@ -8,7 +8,7 @@ import filelock
 import pyarrow.parquet as pq
 import pytest
 
-from vidlm.instruct import client, generate, records
+from vidlm.instruct import calls, client, generate, records
 from vidlm.instruct.client import Completion, EndpointError
 
 _CAPTIONS = [
@@ -54,9 +54,20 @@ class _Fake:
     )
 
 
-def _run(folder, fake: client.Completer | None = None, **options):
+def _run(
+  folder,
+  fake: client.Completer | None = None,
+  concurrency: int = 8,
+  limit: int | None = None,
+  **draws,
+):
   return generate.generate(
-    captions=_CAPTIONS, output=folder, completer=fake or _Fake(), **options
+    captions=_CAPTIONS,
+    output=folder,
+    completer=fake or _Fake(),
+    draws=calls.Draws(**draws),
+    concurrency=concurrency,
+    limit=limit,
   )
 
 
@@ -153,7 +164,7 @@ def test_another_model_or_caption_is_another_call(tmp_path):
     captions=[('clip0', 'A man number 0 is gone.', 'test')],
     output=tmp_path,
     completer=changed,
-    retries=0,
+    draws=calls.Draws(retries=0),
   )
   assert changed.calls == 3
 

@@ -14,6 +14,7 @@ A row is a caption. The columns:
 """
 
 import collections
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,22 +79,11 @@ def _long(model: str, table: pa.Table) -> pd.DataFrame:
   ]  # fmt: skip
 
 
-def select(
-  captions: pd.DataFrame,
-  *,
-  words: str | Sequence[str] = (),
-  pattern: str = '',
-  min_words: int | None = None,
-  max_words: int | None = None,
-  min_logprob: float | None = None,
-  max_logprob: float | None = None,
-  models: Sequence[str] | None = None,
-  status: str | None = OK,
-) -> pd.DataFrame:
-  """Captions that meet all conditions.
+@dataclasses.dataclass(frozen=True)
+class Filter:
+  """Which captions to look at: those that meet all conditions.
 
-  Args:
-    captions: As `read` gives them.
+  Attributes:
     words: Each of them is in the caption, as a whole word; a string is split
       at spaces. Upper and lower case are alike, here and in `pattern`.
     pattern: A regular expression the caption contains.
@@ -103,27 +93,48 @@ def select(
     max_logprob: Likewise.
     models: Of these sets.
     status: 'ok' or 'failed'; None for both.
+  """
+
+  words: str | Sequence[str] = ()
+  pattern: str = ''
+  min_words: int | None = None
+  max_words: int | None = None
+  min_logprob: float | None = None
+  max_logprob: float | None = None
+  models: Sequence[str] | None = None
+  status: str | None = OK
+
+
+def select(
+  captions: pd.DataFrame, conditions: Filter = Filter()
+) -> pd.DataFrame:
+  """Captions that meet all conditions.
+
+  Args:
+    captions: As `read` gives them.
+    conditions: By default all captions of clips that have some.
 
   Returns:
     The rows, in their order.
 
   Raises:
-    ValueError: If `pattern` is no regular expression.
+    ValueError: If the pattern is no regular expression.
   """
   keep = pd.Series(True, index=captions.index)
   bounds = (
-    ('words', min_words, max_words),
-    ('logprob', min_logprob, max_logprob),
+    ('words', conditions.min_words, conditions.max_words),
+    ('logprob', conditions.min_logprob, conditions.max_logprob),
   )
   for column, low, high in bounds:
     if low is not None:
       keep &= captions[column] >= low
     if high is not None:
       keep &= captions[column] <= high
-  if models is not None:
-    keep &= captions['model'].isin(list(models))
-  if status is not None:
-    keep &= captions['status'] == status
+  if conditions.models is not None:
+    keep &= captions['model'].isin(list(conditions.models))
+  if conditions.status is not None:
+    keep &= captions['status'] == conditions.status
+  words, pattern = conditions.words, conditions.pattern
   wanted = words.split() if isinstance(words, str) else words
   for regex in [*map(whole_word, wanted), *([pattern] if pattern else [])]:
     keep &= _contains(captions['caption'], regex)

@@ -89,18 +89,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _questions(args: argparse.Namespace, completer: Any) -> int:
-  from vidlm.instruct import generate, records
+  from vidlm.instruct import calls, generate, records
 
-  options = command_line.given(
-    args, 'draws_per_clip', 'retries', 'concurrency', 'limit', 'seed'
-  )
+  draws = command_line.given(args, 'draws_per_clip', 'retries', 'seed')
   if args.kinds:
-    options['kinds'] = tuple(args.kinds.split(','))
+    draws['kinds'] = tuple(args.kinds.split(','))
   report = launch.bound(generate.generate)(
     captions=records.read_captions(args.captions, **_columns(args)),
     output=args.output,
     completer=completer,
-    **options,
+    draws=launch.bound(calls.Draws)(**draws),
+    **command_line.given(args, 'concurrency', 'limit'),
   )
   print(_line(args.output, report))
   return 1 if report['failed'] or not report['accepted'] else 0

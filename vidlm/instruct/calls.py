@@ -1,8 +1,37 @@
 """One call to a language model: its prompt, its key, its record."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from vidlm.instruct import client, parse, prompts, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+  """What is asked about each caption.
+
+  Attributes:
+    kinds: Of 'temporal', 'causal', 'short'.
+    draws_per_clip: Calls for each caption and kind.
+    retries: Further calls for a draw whose completion was rejected.
+    seed: Decides which two examples each prompt has.
+  """
+
+  kinds: Sequence[str] = prompts.KINDS
+  draws_per_clip: int = 1
+  retries: int = 1
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    if self.draws_per_clip < 1:
+      raise ValueError(f'draws_per_clip={self.draws_per_clip}: need at least 1')
+    for kind in self.kinds:
+      if self.draws_per_clip * (1 + self.retries) > prompts.num_orders(kind):
+        raise ValueError(
+          f'draws_per_clip={self.draws_per_clip} with retries={self.retries} '
+          f'needs more than the {prompts.num_orders(kind)} ways to draw two '
+          'examples; lower either'
+        )
 
 
 @dataclasses.dataclass(frozen=True)

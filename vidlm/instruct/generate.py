@@ -208,11 +208,8 @@ def generate(
   captions: Iterable[records.Caption | Sequence[str]],
   output: str | os.PathLike[str],
   completer: client.Completer,
-  kinds: Sequence[str] = prompts.KINDS,
-  draws_per_clip: int = 1,
-  retries: int = 1,
+  draws: calls.Draws = calls.Draws(),
   concurrency: int = 8,
-  seed: int = 0,
   limit: int | None = None,
 ) -> dict[str, Any]:
   """Makes questions and answers of captions (paper section 4.2, Appendix A).
@@ -226,11 +223,8 @@ def generate(
     captions: (clip_id, caption, source) each, as `records.read_captions`.
     output: A folder; finished calls in it are not repeated.
     completer: Who answers.
-    kinds: Of 'temporal', 'causal', 'short'.
-    draws_per_clip: Calls for each caption and kind.
-    retries: Further calls for a draw whose completion was rejected.
+    draws: What is asked about each.
     concurrency: Calls at a time.
-    seed: Decides which two examples each prompt has.
     limit: Only so many captions.
 
   Returns:
@@ -238,26 +232,17 @@ def generate(
     kind. Failed draws were not answered and are asked again by the next run.
 
   Raises:
-    ValueError: Nothing to ask, or no such kind, or more draws and retries than
-      there are ways to draw two examples.
+    ValueError: Nothing to ask.
     EndpointError: The endpoint refused for good, or 20 calls failed in a row.
   """
-  counts = {'draws_per_clip': draws_per_clip, 'concurrency': concurrency}
-  for name, count in counts.items():
-    if count < 1:
-      raise ValueError(f'{name}={count}: need at least 1')
+  if concurrency < 1:
+    raise ValueError(f'concurrency={concurrency}: need at least 1')
   captions = _distinct(captions, limit)
-  for kind in kinds:
-    if (draws_per_clip * (1 + retries)) > prompts.num_orders(kind):
-      raise ValueError(
-        f'draws_per_clip={draws_per_clip} with retries={retries} needs more '
-        f'than the {prompts.num_orders(kind)} ways to draw two examples; '
-        'lower either'
-      )
-  run = calls.Run(completer, seed, draws_per_clip, retries)
+  kinds = draws.kinds
+  run = calls.Run(completer, draws.seed, draws.draws_per_clip, draws.retries)
   folder = pathlib.Path(output)
   files.make_folder(folder, '--output')
-  total = len(captions) * len(kinds) * draws_per_clip
+  total = len(captions) * len(kinds) * draws.draws_per_clip
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
       log = records.RecordLog(folder / 'records.jsonl')
@@ -282,12 +267,12 @@ def generate(
       )
       report = {
         'captions': len(captions),
-        'draws_per_clip': draws_per_clip,
-        'retries': retries,
+        'draws_per_clip': draws.draws_per_clip,
+        'retries': draws.retries,
         **counts,
         'llm': completer.model,
         'endpoint': client.endpoint_name(completer),
-        'seed': seed,
+        'seed': draws.seed,
         'templates_sha': _templates_sha(kinds),
       }
       records.write_instructions(accepted, folder / 'instructions.parquet')

@@ -149,7 +149,7 @@ class Demo:
 
   def instruct(self) -> None:
     """Questions and answers about the narratives."""
-    from vidlm.instruct import generate, records
+    from vidlm.instruct import calls, generate, records
     from vidlm.miniature.world import endpoint
 
     generate.generate(
@@ -158,7 +158,7 @@ class Demo:
       ),
       output=str(self.output / 'data/instructions'),
       completer=endpoint.GrammarCompleter(),
-      seed=self.seed,
+      draws=calls.Draws(seed=self.seed),
     )
 
   def caption(self) -> None:
