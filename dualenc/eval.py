@@ -2,17 +2,16 @@
 
 import dataclasses
 import functools
-import itertools
 import json
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
+from jaxtyping import Float
 
-from dualenc import data, restored
+from dualenc import shared
+from dualenc import towers as towers_lib
 from dualenc import views as views_lib
 from dualenc.evals import (
   classification,
@@ -21,148 +20,18 @@ from dualenc.evals import (
   protocols,
   retrieval,
 )
-from dualenc.models import two_towers
-from vidlm.core import command_line, files
+from vidlm.core import command_line, files, processes
 from vidlm.data.store import clip_reader as clips_lib
-from vidlm.data.store import records
+
+Towers = towers_lib.Towers
+load_towers = towers_lib.load_towers
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Towers:
-  """A trained dual encoder.
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """What a dual encoder is asked.
 
   Attributes:
-    model: `two_towers.TwoTowers`.
-    params: Nested arrays {img, txt, t}.
-    vocabulary: Of the text tower.
-    text_length: Tokens.
-  """
-
-  model: Any
-  params: Any
-  vocabulary: Any
-  text_length: int
-
-  @functools.cached_property
-  def _embed(self) -> Any:
-    return _jitted(self.model)
-
-  def embed_texts(
-    self, texts: Sequence[str], batch_size: int = 256
-  ) -> np.ndarray:
-    """Unit vectors float32[n, E] of texts."""
-    ids = data.tokenize(self.vocabulary, texts, self.text_length)
-    out = [
-      np.asarray(
-        self._embed[1](self.params, _pad(ids[i : i + batch_size], batch_size))
-      )
-      for i in range(0, len(ids), batch_size)
-    ]
-    return np.concatenate(out)[: len(ids)]
-
-  def embed_clips(
-    self,
-    reader: Any,
-    rows: Sequence[int],
-    batch_size: int = 32,
-    views: views_lib.Views = views_lib.Views(),
-  ) -> np.ndarray:
-    """Unit vectors float32[n, E] of stored clips."""
-    stored = (
-      records.encoded_frames(record)
-      for i in range(0, len(rows), batch_size)
-      for record in reader.read(list(rows[i : i + batch_size]))
-    )
-    return self.embed_frames(stored, batch_size, views)
-
-  def embed_frames(
-    self,
-    clips: Iterable[Sequence[bytes]],
-    batch_size: int = 32,
-    views: views_lib.Views = views_lib.Views(),
-  ) -> np.ndarray:
-    """Unit vectors float32[n, E] of clips given as JPEG frames.
-
-    Args:
-      clips: The frames of each.
-      batch_size: Clips at once.
-      views: What the tower sees of each.
-
-    Raises:
-      ValueError: If there is no clip, or one without a readable frame.
-    """
-    tower = self.model.img
-    clips = iter(clips)
-    out = []
-    count = 0
-    while batch := list(itertools.islice(clips, batch_size)):
-      frames = np.stack(
-        [views.frames(c, tower.num_frames, tower.image_size) for c in batch]
-      )
-      count += len(batch)
-      shape = (batch_size, frames.shape[1])
-      frames = _pad(frames, batch_size).reshape(-1, *frames.shape[2:])
-      embedded = np.asarray(self._embed[0](self.params, frames))
-      out.append(views_lib.average(embedded.reshape(*shape, -1)))
-    if not out:
-      raise ValueError('no clip to embed')
-    return np.concatenate(out)[:count]
-
-  @property
-  def logit_scale(self) -> float:
-    """What training multiplied similarities by, the inverse temperature."""
-    t = float(np.asarray(self.params['t'])[0])
-    low, high = two_towers.MIN_LOG_SCALE, two_towers.MAX_LOG_SCALE
-    return math.exp(min(max(t, low), high))
-
-
-@functools.lru_cache(maxsize=8)
-def _jitted(model: Any) -> tuple[Any, Any]:
-  def images(params: Any, frames: Any) -> Any:
-    return model.apply({'params': params}, frames, None)[0]
-
-  def texts(params: Any, ids: Any) -> Any:
-    return model.apply({'params': params}, None, ids)[1]
-
-  return jax.jit(images), jax.jit(texts)
-
-
-def _pad(rows: np.ndarray, count: int) -> np.ndarray:
-  return np.pad(rows, [(0, count - len(rows))] + [(0, 0)] * (rows.ndim - 1))
-
-
-def load_towers(checkpoint: str) -> Towers:
-  """Reads a dual encoder; clears the gin configuration.
-
-  Args:
-    checkpoint: See `restored.load_run`.
-
-  Raises:
-    FileNotFoundError: If there is no config.gin or no finished checkpoint.
-    ValueError: If it is damaged, or no dual encoder.
-  """
-  model, params, vocabulary, length = restored.load_run(checkpoint)
-  return Towers(model, jax.device_put(params), vocabulary, length)
-
-
-def evaluate(
-  *,
-  checkpoint: str | Towers,
-  clip_dataset: str,
-  split: str | None = None,
-  task: str = 'retrieval',
-  templates: str | None = None,
-  classes: str | None = None,
-  dual_softmax_scale: float | None = None,
-  allow_unavailable: bool = False,
-  views: views_lib.Views = views_lib.Views(),
-  batch_size: int = 32,
-  output: str | None = None,
-) -> dict[str, Any]:
-  """Scores a dual encoder on a clip set.
-
-  Args:
-    checkpoint: A MODEL_DIR, a checkpoint in it, or towers in memory.
     clip_dataset: Folder of the clip set.
     split: Its split; by default the task's.
     task: A protocol by name: 'retrieval' (the clips' texts ask),
@@ -173,8 +42,94 @@ def evaluate(
     dual_softmax_scale: Adds a second figure; see `retrieval.dual_softmax`.
     allow_unavailable: Whether annotated clips may lack (videos that are gone).
     views: What the visual tower sees of a clip.
-    batch_size: Clips at once.
-    output: JSON file for the scores.
+    clips_per_device: Clips a device takes at once, always so many.
+  """
+
+  clip_dataset: str
+  split: str | None = None
+  task: str = 'retrieval'
+  templates: str | None = None
+  classes: str | None = None
+  dual_softmax_scale: float | None = None
+  allow_unavailable: bool = False
+  views: views_lib.Views = views_lib.Views()
+  clips_per_device: int = 32
+
+  @property
+  def protocol(self) -> protocols.Protocol:
+    """The protocol of the task.
+
+    Raises:
+      ValueError: If there is no such task.
+    """
+    return protocols.get(self.task)
+
+  def check(self) -> None:
+    """Refuses what makes no sense, before any clip is embedded.
+
+    Raises:
+      ValueError: For an unknown task or preset, or numbers that are none.
+    """
+    command_line.check_positive(clips_per_device=self.clips_per_device)
+    if self.protocol.kind == protocols.CLASSIFICATION:
+      prompts.load(self.templates or self.protocol.templates)
+    elif self.dual_softmax_scale is not None:
+      retrieval.check_scale(self.dual_softmax_scale)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Asked:
+  """A split, opened and checked.
+
+  Attributes:
+    config: What is asked.
+    split: Its name.
+    reader: Its clips.
+    annotated: Ids of the split.
+    known_missing: Those of them that may lack.
+    classes: Names that compete, in classification.
+  """
+
+  config: EvalConfig
+  split: str
+  reader: clips_lib.ClipReader
+  annotated: Sequence[str]
+  known_missing: Sequence[str]
+  classes: Sequence[str] = ()
+
+  @classmethod
+  def open(cls, config: EvalConfig) -> '_Asked':
+    """Opens the split.
+
+    Raises:
+      FileNotFoundError: If the clip set is not there.
+      ValueError: If it doesn't fit the task.
+    """
+    split = config.split or config.protocol.split
+    reader = clips_lib.open_clips(config.clip_dataset, split)
+    found = clip_sets.annotated(reader, config.allow_unavailable)
+    classes: Sequence[str] = ()
+    if config.protocol.kind == protocols.RETRIEVAL:
+      protocols.check_texts(config.task, reader.texts())
+    else:
+      classes = clip_sets.class_names(reader, config.classes)
+      protocols.check_classes(config.task, classes)
+    return cls(config, split, reader, **found, classes=classes)
+
+
+def evaluate(
+  checkpoint: str | Towers, config: EvalConfig, output: str | None = None
+) -> dict[str, Any]:
+  """Scores a dual encoder on a clip set.
+
+  Connected processes (`jax.distributed`) share the clips and the texts, and all
+  of them have the scores.
+
+  Args:
+    checkpoint: A MODEL_DIR, a checkpoint in it, or towers in memory.
+    config: What is asked.
+    output: JSON file for the scores; of connected processes, the first writes
+      it.
 
   Returns:
     The scores with their protocol.
@@ -184,98 +139,70 @@ def evaluate(
     ValueError: If a score is not finite, the clip set doesn't fit the task, or
       an argument makes no sense.
   """
-  command_line.check_positive(batch_size=batch_size)
+  config.check()
   command_line.check_output(output)
-  protocol = protocols.get(task)
-  # Mistakes are found before any clip is embedded.
-  if protocol.kind == protocols.CLASSIFICATION:
-    prompts.load(templates or protocol.templates)
-  elif dual_softmax_scale is not None:
-    retrieval.check_scale(dual_softmax_scale)
-  split = split or protocol.split
-  reader = clips_lib.open_clips(clip_dataset, split)
-  common = {'split': split, **clip_sets.annotated(reader, allow_unavailable)}
+  asked = _Asked.open(config)
   towers = (
     load_towers(checkpoint) if isinstance(checkpoint, str) else checkpoint
   )
-  if protocol.kind == protocols.RETRIEVAL:
-    score = functools.partial(
-      _retrieval, dual_softmax_scale=dual_softmax_scale, **common
-    )
-    protocols.check_texts(task, reader.texts())
-  else:
-    names = clip_sets.class_names(reader, classes)
-    protocols.check_classes(task, names)
-    templates = templates or protocol.templates
-    score = functools.partial(
-      _classification, classes=names, templates=templates, **common
-    )
-  zimg = towers.embed_clips(reader, range(len(reader)), batch_size, views)
-  scores = score(towers, reader, zimg)
+  zimg = shared.embed_clips(
+    towers, asked.reader, config.clips_per_device, config.views
+  )
+  protocol = config.protocol
+  retrieves = protocol.kind == protocols.RETRIEVAL
+  scores = (_retrieval if retrieves else _classification)(towers, asked, zimg)
   scores['protocol'] |= {
-    'task': task,
+    'task': config.task,
     'kind': protocol.kind,
     'published_size': (
-      protocol.published_size if split == protocol.split else None
+      protocol.published_size if asked.split == protocol.split else None
     ),
-    'clip_dataset': clip_dataset,
-    **views.describe(towers.model.img.num_frames),
+    'clip_dataset': config.clip_dataset,
+    **config.views.describe(towers.model.img.num_frames),
   }
-  if output:
+  if output and processes.is_first():
     files.make_folder(os.path.dirname(output) or '.')
     files.write_text(output, json.dumps(scores, indent=2))
   return scores
 
 
 def _retrieval(
-  towers: Towers,
-  reader: Any,
-  zimg: np.ndarray,
-  *,
-  split: str,
-  annotated: list[str],
-  known_missing: list[str],
-  dual_softmax_scale: float | None,
+  towers: Towers, asked: _Asked, zimg: Float[np.ndarray, 'n E']
 ) -> dict[str, Any]:
-  ids = list(reader.clip_ids())
+  ids = list(asked.reader.clip_ids())
   pairs = [
     (clip_id, text)
-    for clip_id, texts in zip(ids, reader.texts(), strict=True)
+    for clip_id, texts in zip(ids, asked.reader.texts(), strict=True)
     for text in texts
   ]
-  ztxt = towers.embed_texts([text for _, text in pairs])
+  ztxt = shared.embed_texts(towers, [text for _, text in pairs])
   return retrieval.evaluate(
     ztxt @ zimg.T,
     [clip_id for clip_id, _ in pairs],
     ids,
-    split=split,
-    annotated_video_ids=annotated,
-    known_missing=known_missing,
-    dual_softmax_scale=dual_softmax_scale,
+    split=asked.split,
+    annotated_video_ids=asked.annotated,
+    known_missing=asked.known_missing,
+    dual_softmax_scale=asked.config.dual_softmax_scale,
   )
 
 
 def _classification(
-  towers: Towers,
-  reader: Any,
-  zimg: np.ndarray,
-  *,
-  split: str,
-  annotated: list[str],
-  known_missing: list[str],
-  classes: list[str],
-  templates: str,
+  towers: Towers, asked: _Asked, zimg: Float[np.ndarray, 'n E']
 ) -> dict[str, Any]:
+  templates = asked.config.templates or asked.config.protocol.templates
   zcls = classification.class_embeddings(
-    towers.embed_texts, classes, prompts.load(templates)
+    functools.partial(shared.embed_texts, towers),
+    asked.classes,
+    prompts.load(templates),
   )
-  column = {name: i for i, name in enumerate(classes)}
+  column = {name: i for i, name in enumerate(asked.classes)}
   return classification.evaluate(
     zimg @ zcls.T,
-    np.array([column[label] for label in reader.labels()]),
-    list(reader.clip_ids()),
-    split=split,
+    np.array([column[label] for label in asked.reader.labels()]),
+    list(asked.reader.clip_ids()),
+    split=asked.split,
     templates=templates,
-    annotated_clip_ids=annotated,
-    known_missing=known_missing,
+    annotated_clip_ids=asked.annotated,
+    known_missing=asked.known_missing,
   )

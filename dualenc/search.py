@@ -1,12 +1,13 @@
 """Clips found by free text: embedded once, asked as often as one likes."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from dualenc import shared
+from dualenc import towers as towers_lib
 from vidlm.data.store import frame_lookup
 
 
@@ -48,27 +49,22 @@ class ClipIndex:
 
 
 def index_clips(
-  towers: Any, frames: frame_lookup.ClipFrames, batch_size: int = 32
+  towers: towers_lib.Towers,
+  frames: frame_lookup.ClipFrames,
+  clips_per_device: int | None = None,
 ) -> ClipIndex:
   """Embeds all clips of a source; those without frames are left out.
 
+  Connected processes (`jax.distributed`) share them, and all have the index.
+
   Args:
-    towers: As of `eval.load_towers`.
+    towers: The dual encoder.
     frames: The clips.
-    batch_size: Clips at once.
+    clips_per_device: Clips a device takes at once; by default the towers'.
 
   Raises:
     ValueError: If no clip has frames.
   """
-  kept: list[str] = []
-  skipped: list[str] = []
-
-  def readable() -> Iterator[Sequence[bytes]]:
-    clips = zip(frames.clip_ids, frames.read(frames.clip_ids), strict=True)
-    for clip_id, encoded in clips:
-      (kept if encoded else skipped).append(clip_id)
-      if encoded:
-        yield encoded
-
-  embeddings = towers.embed_frames(readable(), batch_size)
-  return ClipIndex(kept, embeddings, skipped)
+  embeddings, readable = shared.embed_readable(towers, frames, clips_per_device)
+  ids = np.array(frames.clip_ids, object)
+  return ClipIndex(list(ids[readable]), embeddings, list(ids[~readable]))

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidlm import eval as eval_lib
-from vidlm.data.feed import tasks
 from vidlm.data.store import clip_reader
 from vidlm.models import restored
 
@@ -68,10 +67,7 @@ def model(monkeypatch):
 def test_own_questions(folder, model, tmp_path):
   output = tmp_path / 'scores.json'
   scores = eval_lib.evaluate(
-    checkpoint='run',
-    clip_dataset=str(folder),
-    kind='question',
-    output=str(output),
+    'run', eval_lib.EvalConfig(str(folder), kind='question'), str(output)
   )
   assert scores['accuracy'] == pytest.approx(1 / 3)
   assert scores['predictions'] == {'77': 'dog', '77#1': 'dog', '78': 'dog'}
@@ -81,11 +77,11 @@ def test_own_questions(folder, model, tmp_path):
 
 def test_a_published_set_by_name(folder, model):
   annotate(folder)
-  kwargs = {'checkpoint': 'run', 'clip_dataset': str(folder)}
+  config = eval_lib.EvalConfig(str(folder), task='activitynet_qa')
   with pytest.raises(ValueError, match=r"1 are missing \('3'\)"):
-    eval_lib.evaluate(**kwargs, task='activitynet_qa')
+    eval_lib.evaluate('run', config)
   scores = eval_lib.evaluate(
-    **kwargs, task='activitynet_qa', allow=['unavailable']
+    'run', dataclasses.replace(config, allow=['unavailable'])
   )
   assert scores['by_type'] == {
     'color': {'accuracy': 1, 'n': 1},
@@ -98,22 +94,7 @@ def test_a_published_set_by_name(folder, model):
 
 
 def test_captions_of_a_clip_set(folder, model):
-  scores = eval_lib.evaluate(checkpoint='run', clip_dataset=str(folder))
+  scores = eval_lib.evaluate('run', eval_lib.EvalConfig(str(folder)))
   assert scores['n'] == 2 and scores['protocol']['task'] == 'captions'
   with pytest.raises(ValueError, match="task 'labels': choose one of"):
-    eval_lib.evaluate(checkpoint='run', clip_dataset=str(folder), kind='labels')
-
-
-def test_no_question_is_cut_whatever_the_model_was_trained_with(folder):
-  task = tasks.ClipTask(
-    name='long_prompts',
-    vocabulary=types.SimpleNamespace(prompt=list),
-    clips=str(folder),
-    split='test',
-    kind='question',
-    prompt='Answer in en: {question}',
-  )
-  # 'Answer in en: q0' has 16 characters.
-  assert eval_lib.prompt_length(task) == 16
-  longer = dataclasses.replace(task, prompt='Answer in English: {question}')
-  assert eval_lib.prompt_length(longer) == 24
+    eval_lib.evaluate('run', eval_lib.EvalConfig(str(folder), kind='labels'))

@@ -1,110 +1,30 @@
 """`vidlm eval`: a model's captions and answers, or a file of them, scored."""
 
-from collections.abc import Collection, Sequence
+import dataclasses
+import functools
+import json
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from vidlm.core import command_line
-from vidlm.data.feed import batches, tasks
+from vidlm.captions import vlm as vlm_lib
+from vidlm.core import command_line, inference, prefetch, processes
+from vidlm.data.feed import examples as examples_lib
+from vidlm.data.feed import pixels, tasks
+from vidlm.data.store import records
 from vidlm.evals import file_scores, protocols
-from vidlm.models import decoding, restored, samplers
+from vidlm.models import restored, samplers
+
+# Decoded clips kept: questions about one clip are neighbours.
+_KEPT = 32
 
 
-def predict(
-  vlm: restored.RestoredVLM,
-  task: tasks.ClipTask,
-  *,
-  num_frames: int,
-  batch_size: int,
-  max_length: int,
-) -> dict[str, str]:
-  """Greedy text for every example of a task.
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """What a model is asked, and how its texts are scored.
 
-  Args:
-    vlm: A restored model.
-    task: What to ask; example ids must be distinct.
-    num_frames: T.
-    batch_size: Examples at once.
-    max_length: Tokens at most.
-
-  Returns:
-    {example id: text}.
-
-  Raises:
-    ValueError: If two examples share an id.
-  """
-  config = batches.DatasetConfig(
-    task,
-    task_feature_lengths={
-      'inputs': prompt_length(task),
-      'targets': max_length,
-    },
-    batch_size=batch_size,
-    frames=tasks.FrameOptions(num_frames, vlm.image_size, cache_mib=0),
-  )
-  model = vlm.objective.model
-  params = jax.device_put(vlm.params)
-
-  @jax.jit
-  def generate(params: Any, batch: Any, keys: Any) -> Any:
-    return decoding.sample(
-      model,
-      params,
-      batch,
-      sampler=samplers.Greedy(),
-      num_samples=1,
-      max_length=max_length,
-      keys=keys,
-    )
-
-  keys = jax.random.split(jax.random.key(0), batch_size)[:, None]
-  predictions: dict[str, str] = {}
-  for ids, batch in batches.evaluation_batches(config):
-    inputs = {
-      name: batch[name]
-      for name in ('frames', 'frame_mask', 'encoder_input_tokens')
-    }
-    tokens = np.asarray(generate(params, inputs, keys).tokens)[:, 0]
-    for example_id, row in zip(ids, tokens, strict=False):
-      if example_id in predictions:
-        raise ValueError(f'two examples are called {example_id!r}')
-      predictions[example_id] = vlm.vocabulary.decode(row.tolist())
-  return predictions
-
-
-def prompt_length(task: tasks.ClipTask) -> int:
-  """Tokens of the longest prompt, rounded up: fewer lengths to compile for.
-
-  What a model was trained with may be too short: visual adaptation sees the
-  prompt of captions alone, and questions would be cut.
-  """
-  prompts = set(task.examples().prompts)
-  longest = max((len(task.vocabulary.prompt(p)) for p in prompts), default=1)
-  return -(-longest // 8) * 8
-
-
-def evaluate(
-  *,
-  checkpoint: str | restored.RestoredVLM,
-  clip_dataset: str,
-  split: str | None = None,
-  kind: str = 'caption',
-  task: str | None = None,
-  annotations: Sequence[str] = (),
-  allow: Collection[str] = (),
-  with_meteor: bool = False,
-  prompt: str = '',
-  num_frames: int | None = None,
-  batch_size: int = 16,
-  max_length: int = 64,
-  output: str | None = None,
-) -> dict[str, Any]:
-  """Scores a model on a clip set by greedy decoding.
-
-  Args:
-    checkpoint: A MODEL_DIR, a checkpoint in it, or a model in memory.
+  Attributes:
     clip_dataset: Folder of the clip set.
     split: Its split; by default the one the task's papers report.
     kind: Without a task: 'caption' (CIDEr-D) or 'question' (exact match).
@@ -114,9 +34,148 @@ def evaluate(
     with_meteor: Adds NLTK's METEOR to scores of captions.
     prompt: The instruction, by default the paper's.
     num_frames: T; by default as in training.
-    batch_size: Examples at once.
     max_length: Tokens at most.
-    output: JSON file for scores and predictions.
+    clips_per_device: Examples a device takes at once, always so many: another
+      number rounds differently.
+  """
+
+  clip_dataset: str
+  split: str | None = None
+  kind: str = 'caption'
+  task: str | None = None
+  annotations: Sequence[str] = ()
+  allow: Collection[str] = ()
+  with_meteor: bool = False
+  prompt: str = ''
+  num_frames: int | None = None
+  max_length: int = 64
+  clips_per_device: int = 16
+
+  @property
+  def protocol(self) -> str:
+    """Name of the protocol that scores."""
+    own = {'caption': 'captions', 'question': 'answers'}
+    return self.task or own.get(self.kind, self.kind)
+
+  def check(self) -> None:
+    """Refuses what makes no sense, before any work.
+
+    Raises:
+      ValueError: For an unknown task or kind, or numbers that are none.
+    """
+    command_line.check_positive(
+      clips_per_device=self.clips_per_device,
+      max_length=self.max_length,
+      num_frames=self.num_frames,
+    )
+    protocols.get(self.protocol)
+    protocols.check_meteor(self.protocol, self.with_meteor)
+
+
+def predict(
+  vlm: restored.RestoredVLM,
+  task: tasks.ClipTask,
+  *,
+  num_frames: int,
+  clips_per_device: int,
+  max_length: int,
+) -> dict[str, str]:
+  """Greedy text for every example of a task, by all devices.
+
+  Connected processes (`jax.distributed`) share the examples, and all of them
+  have all texts in the end.
+
+  Args:
+    vlm: A model, restored or in training.
+    task: What to ask; example ids must be distinct.
+    num_frames: T.
+    clips_per_device: Examples a device takes at once.
+    max_length: Tokens at most.
+
+  Returns:
+    {example id: text}.
+
+  Raises:
+    ValueError: If two examples share an id, or a clip is damaged.
+  """
+  table = task.examples()
+  _check_distinct(table.ids)
+  captioner = vlm_lib.VLMCaptioner(
+    vlm.objective.model,
+    vlm.params,
+    vlm.vocabulary,
+    sampler=samplers.Greedy(),
+    num_samples=1,
+    max_length=max_length,
+    clips_per_device=clips_per_device,
+    num_frames=num_frames,
+    image_size=vlm.image_size,
+    name='eval',  # by default it is hashed from the weights
+  )
+
+  def mine() -> bytes:
+    rows = _rows(table, processes.part(len(table)), captioner)
+    said = inference.run(
+      rows, captioner.batch_size, lambda batch: captioner.submit(*batch)
+    )
+    return json.dumps([clip.captions[0] for clip in said]).encode()
+
+  parts = processes.gather(mine, 'eval')
+  texts = [text for part in parts for text in json.loads(part)]
+  return dict(zip(table.ids, texts, strict=True))
+
+
+def _check_distinct(ids: Sequence[str]) -> None:
+  seen: set[str] = set()
+  for example_id in ids:
+    if example_id in seen:
+      raise ValueError(f'two examples are called {example_id!r}')
+    seen.add(example_id)
+
+
+def _rows(
+  table: examples_lib.ExampleTable,
+  numbers: Sequence[int],
+  captioner: vlm_lib.VLMCaptioner,
+) -> Iterator[tuple[np.ndarray, ...]]:
+  """What the captioner is given of each example, decoded ahead."""
+  # The length is that of all processes' prompts.
+  prompts = vlm_lib.prompt_tokens(captioner.vocabulary, table.prompts)
+  unused = np.uint32(0)  # greedy text needs no key
+
+  @functools.lru_cache(_KEPT)
+  def frames(row: int) -> tuple[np.ndarray, np.ndarray]:
+    shape = captioner.num_frames, captioner.image_size
+    if row < 0:  # text without a clip
+      black = np.zeros((shape[0], shape[1], shape[1], 3), np.uint8)
+      return black, np.zeros(shape[0], bool)
+    (record,) = table.clips.read([row])
+    try:
+      return pixels.eval_frames_from_jpeg(
+        records.encoded_frames(record), *shape
+      )
+    except ValueError as error:
+      name = records.clip_id(record)
+      raise ValueError(f'clip {name!r}: {error}') from error
+
+  def read(number: int) -> tuple[np.ndarray, ...]:
+    return *frames(int(table.rows[number])), unused, prompts[number]
+
+  return prefetch.map_threads(read, numbers)
+
+
+def evaluate(
+  checkpoint: str | restored.RestoredVLM,
+  config: EvalConfig,
+  output: str | None = None,
+) -> dict[str, Any]:
+  """Scores a model on a clip set by greedy decoding.
+
+  Args:
+    checkpoint: A MODEL_DIR, a checkpoint in it, or a model in memory.
+    config: What is asked, and how it is scored.
+    output: JSON file for scores and predictions; of connected processes, the
+      first writes it.
 
   Returns:
     The scores with their protocol, and `predictions` by published id.
@@ -126,37 +185,38 @@ def evaluate(
     ValueError: For an unknown task or kind, ids that don't match, nothing to
       score, or an argument that makes no sense.
   """
-  command_line.check_positive(
-    batch_size=batch_size, max_length=max_length, num_frames=num_frames
-  )
+  config.check()
   command_line.check_output(output)
-  task = task or {'caption': 'captions', 'question': 'answers'}.get(kind, kind)
-  protocol = protocols.get(task)
-  protocols.check_meteor(task, with_meteor)
+  name, protocol = config.protocol, protocols.get(config.protocol)
   # What is right is read first: a mistake there costs no model run.
-  refs = protocols.read_references(task, annotations, clip_dataset, split)
+  refs = protocols.read_references(
+    name, config.annotations, config.clip_dataset, config.split
+  )
   vlm = checkpoint
   if isinstance(checkpoint, str):
     vlm = restored.load_vlm(checkpoint)
-  clip_task = tasks.ClipTask(
-    name=f'eval_{task}',
+  task = tasks.ClipTask(
+    name=f'eval_{name}',
     vocabulary=vlm.vocabulary,
-    clips=clip_dataset,
-    split=split or protocol.split,
+    clips=config.clip_dataset,
+    split=config.split or protocol.split,
     kind=protocol.kind,
-    prompt=prompt,
+    prompt=config.prompt,
   )
   predictions = predict(
     vlm,
-    clip_task,
-    num_frames=num_frames or vlm.num_frames,
-    batch_size=batch_size,
-    max_length=max_length,
+    task,
+    num_frames=config.num_frames or vlm.num_frames,
+    clips_per_device=config.clips_per_device,
+    max_length=config.max_length,
   )
   said = [(refs.published.get(i, i), text) for i, text in predictions.items()]
   scores = protocols.score(
-    task, said, refs, allow=allow, with_meteor=with_meteor
+    name, said, refs, allow=config.allow, with_meteor=config.with_meteor
   )
-  scores['protocol']['clip_dataset'] = clip_dataset
-  scores['protocol']['prompt'] = prompt or "the paper's"
-  return file_scores.finish({**scores, 'predictions': dict(said)}, output)
+  scores['protocol']['clip_dataset'] = config.clip_dataset
+  scores['protocol']['prompt'] = config.prompt or "the paper's"
+  return file_scores.finish(
+    {**scores, 'predictions': dict(said)},
+    output if processes.is_first() else None,
+  )

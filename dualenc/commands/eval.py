@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from vidlm.core import command_line
+from vidlm.core import command_line, processes
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     help='each frame by itself, averaged: the image CLIP as a baseline',
   )
   add('--num_frames', type=int, help='frames of a view; as in training')
-  add('--batch_size', type=int)
+  add(
+    '--clips_per_device',
+    '--batch_size',
+    type=int,
+    help='clips a device takes at once (32)',
+  )
   add('--output', metavar='FILE', help='scores as JSON')
 
 
@@ -60,17 +65,18 @@ def run(args: argparse.Namespace) -> None:
   }
   for name in command_line.given(args, *others[kind]):
     raise ValueError(f'eval {args.task}: takes no --{name}, it is {kind}')
-  scores = eval_lib.evaluate(
-    checkpoint=args.checkpoint,
-    clip_dataset=args.clip_dataset,
+  config = eval_lib.EvalConfig(
+    args.clip_dataset,
     dual_softmax_scale=args.dual_softmax,
     allow_unavailable=args.allow == 'unavailable',
     views=views.Views(args.views, args.framewise, args.num_frames),
     **command_line.given(
-      args, 'task', 'split', 'templates', 'classes', 'batch_size', 'output'
+      args, 'task', 'split', 'templates', 'classes', 'clips_per_device'
     ),
   )
-  print(json.dumps(scores, indent=2))
+  scores = eval_lib.evaluate(args.checkpoint, config, args.output)
+  if processes.is_first():
+    print(json.dumps(scores, indent=2))
 
 
 COMMAND = command_line.Command(

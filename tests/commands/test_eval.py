@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dualenc import eval as dualenc_eval
+from dualenc import shared
 from dualenc.evals import classification, prompts
 from vidlm.data.store import clip_reader
 from vidlm.evals import captioning, vqa
@@ -99,7 +100,7 @@ def embeddings(folder, data_set, texts):
   towers = dualenc_eval.load_towers(str(folder))
   reader = clip_reader.open_clips(str(data_set), 'test')
   return (
-    towers.embed_clips(reader, range(len(reader))),
+    shared.embed_clips(towers, reader),
     towers.embed_texts(texts(reader)),
     reader,
   )
@@ -209,8 +210,8 @@ def test_towers_that_give_nan_are_refused(
       ('--kind=question', '--prompt=Answer:'),
       'no {question} to fill in',
     ),
-    ('vidlm', 'vidlm', 'test_qa', ('--batch_size=0',), 'batch_size=0: need'),
-    ('dualenc', 'dualenc', 'test_qa', ('--batch_size=0',), 'batch_size=0: ne'),
+    ('vidlm', 'vidlm', 'test_qa', ('--batch_size=0',), 'per_device=0: need'),
+    ('dualenc', 'dualenc', 'test_qa', ('--batch_size=0',), 'per_device=0: ne'),
     ('vidlm', 'vidlm', 'test_qa', ('--max_length=0',), 'max_length=0: need'),
     ('vidlm', 'vidlm', 'test_qa', ('--output=/tmp',), '/tmp: is a folder'),
     ('dualenc', 'dualenc', 'test_qa', ('--output=/tmp',), '/tmp: is a folder'),

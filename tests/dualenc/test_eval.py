@@ -1,6 +1,7 @@
 """`dualenc eval` by name: what each protocol asks of a clip set, and views."""
 
 import argparse
+import dataclasses
 import io
 import json
 import math
@@ -81,17 +82,14 @@ def test_help_names_every_task():
 
 
 def test_retrieval_by_name(towers, folder, tmp_path):
-  kwargs = {'checkpoint': towers, 'clip_dataset': folder, 'batch_size': 4}
+  config = eval_lib.EvalConfig(folder, task='msrvtt_1ka', clips_per_device=4)
   with pytest.raises(ValueError, match=r"1 of 7 annotated .* such as 'c6'"):
-    eval_lib.evaluate(**kwargs, task='msrvtt_1ka')
+    eval_lib.evaluate(towers, config)
   output = tmp_path / 'scores.json'
-  scores = eval_lib.evaluate(
-    **kwargs,
-    task='msrvtt_1ka',
-    allow_unavailable=True,
-    dual_softmax_scale=100.0,
-    output=str(output),
+  more = dataclasses.replace(
+    config, allow_unavailable=True, dual_softmax_scale=100.0
   )
+  scores = eval_lib.evaluate(towers, more, str(output))
   assert json.loads(output.read_text()) == scores
   assert scores['t2v_dual_softmax']['num_queries'] == 6
   protocol = scores['protocol']
@@ -101,12 +99,12 @@ def test_retrieval_by_name(towers, folder, tmp_path):
   assert protocol['known_missing'] == ['c6']
   assert protocol['num_frames'] == 4
   # The plain figure is the same without the second one.
-  plain = eval_lib.evaluate(**kwargs, task='msrvtt_1ka', split='test')
+  plain = eval_lib.evaluate(towers, dataclasses.replace(config, split='test'))
   assert plain['protocol']['published_size'] is None
   assert plain['t2v'] == scores['t2v']
   assert 't2v_dual_softmax' not in plain
   with pytest.raises(ValueError, match='10 captions a video ask, but 6 of 6'):
-    eval_lib.evaluate(**kwargs, task='vatex_1.5k')
+    eval_lib.evaluate(towers, dataclasses.replace(config, task='vatex_1.5k'))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_retrieval_by_name(towers, folder, tmp_path):
 )
 def test_mistakes_are_found_before_a_clip_is_read(options, message):
   with pytest.raises(ValueError, match=message):
-    eval_lib.evaluate(checkpoint='none', clip_dataset='none', **options)
+    eval_lib.evaluate('none', eval_lib.EvalConfig('none', **options))
 
 
 @pytest.mark.parametrize(
@@ -139,13 +137,13 @@ def test_flags_of_the_other_kind_of_task_are_refused(flags):
 
 
 def test_classification_by_name(towers, folder, tmp_path):
-  kwargs = {'checkpoint': towers, 'clip_dataset': folder, 'batch_size': 4}
+  config = eval_lib.EvalConfig(folder, task='kinetics600', clips_per_device=4)
   with pytest.raises(ValueError, match='600 classes compete, but there are 2'):
-    eval_lib.evaluate(**kwargs, task='kinetics600')
+    eval_lib.evaluate(towers, config)
   names = tmp_path / 'classes.txt'
   names.write_text('jump\nrun\n' + ''.join(f'c{i}\n' for i in range(598)))
   scores = eval_lib.evaluate(
-    **kwargs, task='kinetics600', classes=str(names), templates='plain'
+    towers, dataclasses.replace(config, classes=str(names), templates='plain')
   )
   assert scores['protocol']['num_classes'] == 600
   assert scores['protocol']['templates'] == 'plain'

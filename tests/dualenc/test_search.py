@@ -44,13 +44,13 @@ def towers(make_towers, random_params, batch):
 
 
 def test_an_index_holds_what_the_towers_say(towers):
-  index = search.index_clips(towers, Frames(), batch_size=2)
+  index = search.index_clips(towers, Frames(), clips_per_device=2)
   assert list(index.clip_ids) == ['one', 'four', 'nine']
   assert list(index.skipped) == ['bad']
   norms = np.linalg.norm(index.embeddings, axis=1)
   np.testing.assert_allclose(norms, 1, rtol=1e-5)
   # Neither the batch nor its padding changes a clip.
-  alone = towers.embed_frames([Frames.frames['nine']], batch_size=2)
+  alone = towers.embed_frames([Frames.frames['nine']], clips_per_device=2)
   np.testing.assert_allclose(index.embeddings[2:], alone, atol=1e-5)
   assert abs(index.embeddings @ index.embeddings.T - np.eye(3)).max() > 1e-3
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from vidlm.captions import identity
-from vidlm.core import processes
+from vidlm.core import prefetch, processes
 from vidlm.data.feed import pixels
 from vidlm.data.store import clip_reader, clip_schema, records
 
@@ -136,7 +136,10 @@ class ClipSetSource:
       first, end = self._ranges[shard]
       rows = self._index.slice(first, end - first).to_pylist()
       work = zip(range(first, end), rows, strict=True)
-      yield shard, _map_ahead(self._pool, self._read, work, self._look_ahead)
+      yield (
+        shard,
+        prefetch.map_ahead(self._read, work, self._pool, self._look_ahead),
+      )
 
   def _read(self, item: tuple[int, Mapping[str, Any]]) -> InputClip:
     number, row = item
@@ -152,19 +155,6 @@ class ClipSetSource:
   def close(self) -> None:
     """See `Source`."""
     self._pool.shutdown(cancel_futures=True)
-
-
-def _map_ahead(
-  pool: concurrent.futures.Executor, fn: Any, items: Any, ahead: int
-) -> Iterator[Any]:
-  """`map` in a pool, in order, no more than `ahead` items ahead."""
-  pending: list[concurrent.futures.Future] = []
-  for item in items:
-    pending.append(pool.submit(fn, item))
-    if len(pending) >= ahead:
-      yield pending.pop(0).result()
-  for future in pending:
-    yield future.result()
 
 
 def _check_ids(clip_ids: Sequence[str], where: str) -> None:

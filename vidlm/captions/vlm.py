@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, UInt8, UInt32
+from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
 from vidlm.captions import captioner, identity
-from vidlm.core import launch
+from vidlm.core import inference, launch
 from vidlm.data.feed.vocabulary import AnyVocabulary
 from vidlm.models import decoding, restored, samplers
 
@@ -72,8 +72,7 @@ class VLMCaptioner:
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
     """The local devices, in one row."""
-    devices = self.devices or jax.local_devices()
-    return jax.sharding.Mesh(np.asarray(devices), ('data',))
+    return inference.local_mesh(self.devices)
 
   @property
   def batch_size(self) -> int:
@@ -116,29 +115,28 @@ class VLMCaptioner:
     frames: UInt8[np.ndarray, 'B T H W 3'],
     frame_mask: Bool[np.ndarray, 'B T'],
     ids: UInt32[np.ndarray, 'B'],
+    prompts: Int32[np.ndarray, 'B P'] | None = None,
   ) -> Callable[[], list[ClipCaptions]]:
-    """See `Captioner`."""
-    prompt = self.vocabulary.prompt(self.prompt)  # framed as in training
+    """See `Captioner`; with `prompts`, a prompt a clip (`prompt_tokens`)."""
+    if prompts is None:
+      prompt = self.vocabulary.prompt(self.prompt)  # framed as in training
+      prompts = np.tile(np.int32(prompt), (len(frames), 1))
     batch = {
       'frames': frames,
       'frame_mask': frame_mask,
-      'encoder_input_tokens': np.tile(np.int32(prompt), (len(frames), 1)),
+      'encoder_input_tokens': prompts,
     }
     keys = _sample_keys(self.seed, jnp.asarray(ids), self.num_samples)
     program = _program(
       self.model, self.sampler, self.num_samples, self.max_length, self.mesh
     )
-    batch, keys = jax.device_put((batch, keys), self._along('data'))
-    samples = program(self._placed_params, batch, keys)
+    rows = inference.place_rows((batch, keys), self.mesh)
+    samples = program(self._placed_params, rows)
     return lambda: self._texts(samples)
-
-  def _along(self, *axes: str) -> jax.sharding.NamedSharding:
-    spec = jax.sharding.PartitionSpec(*axes)
-    return jax.sharding.NamedSharding(self.mesh, spec)
 
   @functools.cached_property
   def _placed_params(self) -> Any:
-    return jax.device_put(self.params, self._along())
+    return inference.place_params(self.params, self.mesh)
 
   def _texts(self, samples: decoding.Samples) -> list[ClipCaptions]:
     tokens, logprobs, lengths = jax.device_get(
@@ -166,9 +164,10 @@ def _program(
   max_length: int,
   mesh: jax.sharding.Mesh,
 ) -> Callable[..., decoding.Samples]:
-  """The compiled program: clips along the devices, no talk among them."""
+  """The compiled program of a batch and its keys."""
 
-  def sample(params: Any, batch: Any, keys: Array) -> decoding.Samples:
+  def sample(params: Any, rows: tuple[Any, Array]) -> decoding.Samples:
+    batch, keys = rows
     return decoding.sample(
       model,
       params,
@@ -179,16 +178,23 @@ def _program(
       keys=keys,
     )
 
-  spec = jax.sharding.PartitionSpec
-  return jax.jit(
-    jax.shard_map(
-      sample,
-      mesh=mesh,
-      in_specs=(spec(), spec('data'), spec('data')),
-      out_specs=spec('data'),
-      check_vma=False,
-    )
-  )
+  return inference.compile_rows(sample, mesh)
+
+
+def prompt_tokens(
+  vocabulary: AnyVocabulary, prompts: Sequence[str]
+) -> Int32[np.ndarray, 'n P']:
+  """Prompts of any lengths, framed as in training, as rows of one length.
+
+  Padding is masked, but the length decides about rounding: give all prompts of
+  a job at once. It is the longest's, rounded up: fewer programs to compile.
+  """
+  ids = [vocabulary.prompt(text) for text in prompts]
+  length = -(-max(map(len, ids), default=1) // 8) * 8
+  rows = np.zeros((len(ids), length), np.int32)
+  for row, prompt in zip(rows, ids, strict=True):
+    row[: len(prompt)] = prompt
+  return rows
 
 
 def of_restored(vlm: restored.RestoredVLM, **options: Any) -> VLMCaptioner:

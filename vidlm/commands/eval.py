@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from vidlm.core import command_line
+from vidlm.core import command_line, processes
 
 _TASKS = (
   'captions, answers (of your own clips); msrvtt_captions, smit_captions, '
@@ -50,7 +50,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--prompt', help='your own instruction')
   parser.add_argument('--num_frames', type=int)
-  parser.add_argument('--batch_size', type=int)
+  parser.add_argument(
+    '--clips_per_device',
+    '--batch_size',
+    type=int,
+    help='examples a device takes at once (16)',
+  )
   parser.add_argument('--max_length', type=int)
   parser.add_argument(
     '--output', metavar='FILE', help='scores and predictions as JSON'
@@ -71,17 +76,16 @@ def run(args: argparse.Namespace) -> None:
   if args.predictions and args.checkpoint:
     raise ValueError('eval: --predictions needs no --checkpoint; choose one')
   options = {
-    **command_line.given(
-      args, 'task', 'clip_dataset', 'split', 'annotations', 'output'
-    ),
+    **command_line.given(args, 'task', 'clip_dataset', 'split', 'annotations'),
     'allow': tuple(filter(None, (args.allow or '').split(','))),
     'with_meteor': args.meteor,
   }
   from vidlm.evals import file_scores, ids
 
   ids.check_allowed(options['allow'])
-  model = ('kind', 'prompt', 'num_frames', 'batch_size', 'max_length')
-  asked = command_line.given(args, *model)
+  asked = command_line.given(
+    args, 'kind', 'prompt', 'num_frames', 'clips_per_device', 'max_length'
+  )
   if args.predictions:
     if asked:
       raise ValueError(
@@ -90,14 +94,18 @@ def run(args: argparse.Namespace) -> None:
     command_line.check_output(args.output)
     if not args.task:
       raise ValueError(f'eval: give --task=NAME for --predictions: {_TASKS}')
-    scores = file_scores.evaluate_file(predictions=args.predictions, **options)
+    scores = file_scores.evaluate_file(
+      predictions=args.predictions, output=args.output, **options
+    )
   else:
     from vidlm import eval as eval_lib
 
-    scores = eval_lib.evaluate(checkpoint=args.checkpoint, **options, **asked)
+    config = eval_lib.EvalConfig(**options, **asked)
+    scores = eval_lib.evaluate(args.checkpoint, config, args.output)
   hidden = ('predictions', 'cider_per_item')
   shown = {k: v for k, v in scores.items() if k not in hidden}
-  print(json.dumps(shown, indent=2))
+  if processes.is_first():
+    print(json.dumps(shown, indent=2))
 
 
 COMMAND = command_line.Command(

@@ -1,9 +1,13 @@
 """Batches made and placed on the devices while a step runs."""
 
+import collections
+import concurrent.futures
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from vidlm.core import processes
 
 # Seconds. A source that hangs must not keep a preempted run from ending.
 _PATIENCE = 10.0
@@ -65,3 +69,32 @@ def prefetch(
     # Python ends a thread that is inside JAX at exit by an exception that C++
     # can't pass on: the process aborts, whatever status it was to end with.
     thread.join(_PATIENCE)
+
+
+def map_ahead(
+  fn: Callable[[Any], Any],
+  items: Iterable[Any],
+  pool: concurrent.futures.Executor,
+  ahead: int,
+) -> Iterator[Any]:
+  """`map` in a pool, in order, no more than `ahead` items ahead."""
+  pending: collections.deque[concurrent.futures.Future] = collections.deque()
+  try:
+    for item in items:
+      pending.append(pool.submit(fn, item))
+      if len(pending) >= ahead:
+        yield pending.popleft().result()
+    while pending:
+      yield pending.popleft().result()
+  finally:
+    for future in pending:
+      future.cancel()
+
+
+def map_threads(
+  fn: Callable[[Any], Any], items: Iterable[Any]
+) -> Iterator[Any]:
+  """`map_ahead` in threads of its own, one a CPU: for what leaves the lock."""
+  threads = processes.cpus()
+  with concurrent.futures.ThreadPoolExecutor(threads, 'ahead') as pool:
+    yield from map_ahead(fn, items, pool, 4 * threads)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 
 from absl import logging
 
@@ -76,3 +77,63 @@ def wait_for_all(place: str, seconds: float) -> None:
       f'{place}: not all {jax.process_count()} processes came here within '
       f'{seconds:g} s; are they alive? ({error})'
     ) from error
+
+
+def is_first() -> bool:
+  """Whether this is the process that writes and prints what all have made."""
+  import jax
+
+  return jax.process_index() == 0
+
+
+def part(count: int) -> range:
+  """This process's part of `count` items: neighbours, as many as the others."""
+  import jax
+
+  index, total = jax.process_index(), jax.process_count()
+  return range(count * index // total, count * (index + 1) // total)
+
+
+def gather(
+  work: Callable[[], bytes], place: str, seconds: float = 3600.0
+) -> list[bytes]:
+  """Lets every process do its part, and gives all parts to all.
+
+  Args:
+    work: This process's part; a mistake in it is raised by all of them.
+    place: Of the program, the same in all processes.
+    seconds: How long the first to be done waits for the last.
+
+  Returns:
+    What `work` gave in each process, in their order.
+
+  Raises:
+    ValueError: What `work` raised in one of them, or one hasn't come.
+  """
+  import jax
+
+  if jax.process_count() == 1:
+    return [work()]
+  try:
+    own = b'+' + work()
+  except ValueError as error:
+    own = b'-' + str(error).encode()
+  wait_for_all(place, seconds)
+  parts = _exchange(own)
+  for said in parts:
+    if said.startswith(b'-'):
+      raise ValueError(said[1:].decode())
+  return [said[1:] for said in parts]
+
+
+def _exchange(own: bytes) -> list[bytes]:
+  import numpy as np
+  from jax.experimental import multihost_utils
+
+  gathered = multihost_utils.process_allgather
+  lengths = gathered(np.array([len(own)])).ravel()
+  padded = np.frombuffer(own.ljust(int(lengths.max()), b'\0'), np.uint8)
+  rows = np.asarray(gathered(padded))
+  return [
+    row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)
+  ]

@@ -50,15 +50,15 @@ def score(demo: Any) -> None:
 def _score_vlm(demo: Any, stage: str, kind: str, clip_set: str) -> Any:
   from vidlm import eval as eval_lib
 
-  return eval_lib.evaluate(
-    checkpoint=demo.vlm(stage),
-    clip_dataset=str(demo.output / f'data/test_{clip_set}'),
+  config = eval_lib.EvalConfig(
+    str(demo.output / f'data/test_{clip_set}'),
     split='test',
     kind=kind,
     num_frames=demo.num_frames,
-    batch_size=50,
     max_length=32,
+    clips_per_device=50,
   )
+  return eval_lib.evaluate(demo.vlm(stage), config)
 
 
 def _score_dual_encoder(demo: Any, name: str) -> Any:
@@ -67,12 +67,14 @@ def _score_dual_encoder(demo: Any, name: str) -> Any:
   towers = eval_lib.load_towers(str(demo.output / name))
   return {
     task: eval_lib.evaluate(
-      checkpoint=towers,
-      clip_dataset=str(demo.output / f'data/test_{task}'),
-      split='test',
-      task=task,
-      batch_size=50,
-      templates=str(demo.output / 'data/class_templates.txt'),
+      towers,
+      eval_lib.EvalConfig(
+        str(demo.output / f'data/test_{task}'),
+        split='test',
+        task=task,
+        templates=str(demo.output / 'data/class_templates.txt'),
+        clips_per_device=50,
+      ),
     )
     for task in ('retrieval', 'classification')
   }

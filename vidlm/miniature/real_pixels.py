@@ -203,27 +203,23 @@ class RealPixels:
     from vidlm.models import restored
 
     vlm = restored.load_vlm(str(self.output / 'vlm'))
-    eval_lib.evaluate(
-      checkpoint=vlm,
-      clip_dataset=str(self.clips),
+    config = eval_lib.EvalConfig(
+      str(self.clips),
       split=SPLIT,
-      kind='caption',
-      batch_size=BATCH_SIZE,
       max_length=vlm.lengths['targets'],
-      output=str(self.scores / 'vlm.json'),
+      clips_per_device=BATCH_SIZE,
     )
+    eval_lib.evaluate(vlm, config, str(self.scores / 'vlm.json'))
 
   def score_retrieval(self) -> None:
     """Text-to-video and video-to-text recall on the training clips."""
     from dualenc import eval as eval_lib
 
+    config = eval_lib.EvalConfig(
+      str(self.clips), split=SPLIT, clips_per_device=BATCH_SIZE
+    )
     eval_lib.evaluate(
-      checkpoint=str(self.output / 'dualenc'),
-      clip_dataset=str(self.clips),
-      split=SPLIT,
-      task='retrieval',
-      batch_size=BATCH_SIZE,
-      output=str(self.scores / 'dualenc.json'),
+      str(self.output / 'dualenc'), config, str(self.scores / 'dualenc.json')
     )
 
 

@@ -267,13 +267,15 @@ class Seed(demo.Demo):
     )
     return {
       task: eval_lib.evaluate(
-        checkpoint=towers,
-        clip_dataset=str(self.output / f'data/test_{task}'),
-        split='test',
-        task=task,
-        batch_size=50,
-        templates=str(self.output / 'data/class_templates.txt'),
-        views=views.Views(framewise=True, num_frames=self.num_frames),
+        towers,
+        eval_lib.EvalConfig(
+          str(self.output / f'data/test_{task}'),
+          split='test',
+          task=task,
+          templates=str(self.output / 'data/class_templates.txt'),
+          views=views.Views(framewise=True, num_frames=self.num_frames),
+          clips_per_device=50,
+        ),
       )
       for task in ('retrieval', 'classification')
     }
