@@ -1,16 +1,24 @@
 """`vidlm eval` of a model: its texts reach the score under published ids."""
 
 import dataclasses
+import functools
+import io
 import json
 import types
 
+import flax.linen as nn
+import jax
+import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from vidlm import eval as eval_lib
-from vidlm.data.store import clip_reader
-from vidlm.models import restored
+from vidlm.data.feed import pixels, tasks, vocabulary
+from vidlm.data.store import clip_reader, records
+from vidlm.models import decoding, restored, video_vlm
+from vidlm.nn import t5
 
 _ANSWERS = {'77': ['dog', 'two'], '78': ['run']}
 
@@ -98,3 +106,147 @@ def test_captions_of_a_clip_set(folder, model):
   assert scores['n'] == 2 and scores['protocol']['task'] == 'captions'
   with pytest.raises(ValueError, match="task 'labels': choose one of"):
     eval_lib.evaluate('run', eval_lib.EvalConfig(str(folder), kind='labels'))
+
+
+# What `vidlm eval` was before it captioned through the captioner: one device,
+# batches of one shape, every prompt padded to the longest.
+MODEL = video_vlm.VideoVLM(
+  t5.T5Config(
+    vocab_size=64,
+    emb_dim=16,
+    num_heads=2,
+    head_dim=8,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    mlp_dim=24,
+    dtype='float32',
+    remat_policy='none',
+  ),
+  '16,1,32,2/8',
+  image_size=16,
+  dtype='float32',
+  remat_policy='none',
+)
+QUESTIONS = ('what falls', 'how many boxes fall and who runs away')
+
+
+def jpeg(seed):
+  rng = np.random.default_rng(seed)
+  image = PIL.Image.fromarray(rng.integers(0, 256, (4, 4, 3)).astype(np.uint8))
+  buffer = io.BytesIO()
+  image.resize((40, 30)).save(buffer, 'JPEG')
+  return buffer.getvalue()
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+  """Eleven clips with one question or two; one is an image, one damaged."""
+  path = tmp_path_factory.mktemp('clips')
+  rows = [
+    clip_reader.ClipRow(
+      clip_id=f'c{i}',
+      video=f'c{i}.mp4',
+      start=0.0,
+      end=4.0,
+      frames=tuple(jpeg(8 * i + j) for j in range(1 if i == 3 else 8)),
+      times=tuple(j / 2 for j in range(1 if i == 3 else 8)),
+      texts=('a red ball falls',),
+      questions=QUESTIONS[: 1 + i % 2],
+      answers=('ball', 'two')[: 1 + i % 2],
+    )
+    for i in range(11)
+  ]
+  clip_reader.write_clips(iter(rows), str(path), 'toy', 'test')
+  broken = dataclasses.replace(rows[4], frames=(b'no image',), times=(0.0,))
+  clip_reader.write_clips(iter([rows[0], broken]), str(path), 'toy', 'broken')
+  vocabulary.train_sentencepiece(
+    [*QUESTIONS, 'a red ball falls'], str(path / 'words.model'), vocab_size=40
+  )
+  return path
+
+
+@pytest.fixture(scope='module')
+def tiny(clips):
+  batch = {
+    'frames': np.zeros((1, 3, 16, 16, 3), np.uint8),
+    'frame_mask': np.ones((1, 3), bool),
+    'encoder_input_tokens': np.ones((1, 4), np.int32),
+    'decoder_input_tokens': np.ones((1, 4), np.int32),
+  }
+  shapes = nn.unbox(jax.eval_shape(MODEL.init, jax.random.key(0), batch))
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    # Large enough for clips to differ in their captions.
+    lambda x: rng.normal(0, 0.5, x.shape).astype(x.dtype),
+    shapes['params'],
+  )
+  return restored.RestoredVLM(
+    types.SimpleNamespace(model=MODEL),
+    params,
+    vocabulary.Vocabulary(str(clips / 'words.model')),
+    num_frames=3,
+    image_size=16,
+    lengths={'inputs': 8, 'targets': 8},
+    checkpoint='memory',
+  )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _greedy(params, batch, max_length):
+  return decoding.greedy(MODEL, params, batch, max_length=max_length).tokens
+
+
+def one_device(vlm, table, size, max_length):
+  """Texts of all examples by one device, in batches of `size`."""
+  ids = [vlm.vocabulary.prompt(prompt) for prompt in table.prompts]
+  width = -(-max(map(len, ids)) // 8) * 8
+  stored = table.clips.read([int(row) for row in table.rows])
+  shown = [
+    pixels.eval_frames_from_jpeg(records.encoded_frames(r), 3, 16)
+    for r in stored
+  ]
+  texts = []
+  for first in range(0, len(ids), size):
+    chosen = [min(i, len(ids) - 1) for i in range(first, first + size)]
+    batch = {
+      'frames': np.stack([shown[i][0] for i in chosen]),
+      'frame_mask': np.stack([shown[i][1] for i in chosen]),
+      'encoder_input_tokens': np.stack(
+        [np.pad(np.int32(ids[i]), (0, width - len(ids[i]))) for i in chosen]
+      ),
+    }
+    tokens = np.asarray(_greedy(vlm.params, batch, max_length))[:, 0]
+    texts += [vlm.vocabulary.decode(row) for row in tokens]
+  return dict(zip(table.ids, texts, strict=False))
+
+
+@pytest.mark.parametrize('kind', ['caption', 'question'])
+def test_all_devices_say_what_one_said(clips, tiny, kind):
+  task = tasks.ClipTask(
+    'said', tiny.vocabulary, clips=str(clips), split='test', kind=kind
+  )
+  said = eval_lib.predict(
+    tiny, task, num_frames=3, clips_per_device=2, max_length=8
+  )
+  assert said == one_device(tiny, task.examples(), 2, 8)
+  assert len(said) == (16 if kind == 'question' else 11)
+  assert len(set(said.values())) > 3  # or nothing has been compared
+
+
+def test_a_damaged_clip_is_named(clips, tiny):
+  config = eval_lib.EvalConfig(str(clips), split='broken', clips_per_device=2)
+  with pytest.raises(ValueError, match="clip 'c4': a frame is no"):
+    eval_lib.evaluate(tiny, config)
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'message'),
+  [
+    ({'clips_per_device': 0}, 'clips_per_device=0: need at least 1'),
+    ({'task': 'msrvtt'}, "task 'msrvtt': "),
+    ({'task': 'msrvtt_qa', 'with_meteor': True}, 'no --meteor for it'),
+  ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_read(wrong, message):
+  with pytest.raises(ValueError, match=message):
+    eval_lib.evaluate('nowhere', eval_lib.EvalConfig('nothing', **wrong))

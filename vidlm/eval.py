@@ -141,7 +141,7 @@ def _rows(
   """What the captioner is given of each example, decoded ahead."""
   # The length is that of all processes' prompts.
   prompts = vlm_lib.prompt_tokens(captioner.vocabulary, table.prompts)
-  unused = np.uint32(0)  # greedy text needs no key
+  unused = np.zeros((), np.uint32)  # greedy text needs no key
 
   @functools.lru_cache(_KEPT)
   def frames(row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -162,6 +162,33 @@ def test_more_samples_begin_with_the_same(make):
     assert a.captions == b.captions[:3]
 
 
+def test_a_prompt_for_each_clip(make, words):
+  captioner, arrays = make(num_samples=2), clips(2)
+  prompts = ['red ball', 'a green dog runs home and a blue box rises']
+  tokens = vlm.prompt_tokens(words, prompts)
+  lengths = [len(words.prompt(text)) for text in prompts]
+  assert lengths[0] < lengths[1] and tokens.shape[1] % 8 == 0
+  assert np.count_nonzero(tokens, axis=1).tolist() == lengths
+  both = captioner.submit(*arrays, tokens)()
+  # What the neighbour is asked is of no consequence, to the bit.
+  for i in range(2):
+    alike = captioner.submit(*arrays, tokens[[i, i]])()
+    assert alike[i] == both[i]
+    assert alike[1 - i] != both[1 - i]
+  # Padding takes no part; it may round differently.
+  for i, text in enumerate(prompts):
+    plain = make(num_samples=2, prompt=text).submit(*arrays)()[i]
+    assert plain.captions == both[i].captions
+    np.testing.assert_allclose(plain.logprobs, both[i].logprobs, rtol=1e-4)
+
+
+def test_a_constant_prompt_is_a_prompt_for_each(make, words):
+  arrays = clips(2)
+  prompt = np.int32(words.prompt(make().prompt))
+  given = make().submit(*arrays, np.tile(prompt, (2, 1)))()
+  assert given == make().submit(*arrays)()
+
+
 def test_greedy_gives_one_caption(make):
   captioner = make(sampler=samplers.Greedy(), num_samples=4)
   assert captioner.num_samples == 1

@@ -169,6 +169,34 @@ def test_classification(trained, data, printed, tmp_path):
   assert set(shown['interval_95']) == {f'top{k}' for k in classification.TOPS}
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize(
+  ('program', 'run', 'clip_set', 'flags'),
+  [
+    ('vidlm', 'talker', 'test_qa', ('--kind=question', '--max_length=6')),
+    ('dualenc', 'dualenc', 'test_retrieval', ('--clips_per_device=2',)),
+  ],
+)
+def test_two_processes_share_the_work(
+  commands, trained, data, printed, tools, tmp_path, program, run, clip_set,
+  flags,
+):  # fmt: skip
+  flags = [
+    f'--checkpoint={trained[run]}',
+    f'--clip_dataset={data / clip_set}',
+    *flags,
+  ]
+  shown, written = printed(program, tmp_path / 'one.json', *flags)
+  output = tmp_path / 'two.json'
+  two = commands.start_two(program, ['eval', f'--output={output}', *flags])
+  with tools.ended(two):
+    (code, first), (other_code, other) = [process.finish() for process in two]
+  assert (code, other_code) == (0, 0), two[0].errors[-3000:]
+  # The first alone prints and writes.
+  assert other == '' and json.loads(first) == shown
+  assert json.loads(output.read_text()) == written
+
+
 @pytest.mark.parametrize('task', ['retrieval', 'classification'])
 def test_towers_that_give_nan_are_refused(
   trained, data, refused, monkeypatch, tmp_path, task

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dualenc import cli, data, views
+from dualenc import data, views
 from dualenc import eval as eval_lib
+from dualenc.commands import eval as command
 from dualenc.evals import clip_sets, protocols
 from vidlm.data.store import clip_reader
 
@@ -71,7 +72,7 @@ def folder(tmp_path_factory):
 
 def test_help_names_every_task():
   parser = argparse.ArgumentParser()
-  cli._eval_flags(parser)
+  command.add_flags(parser)
   text = ' '.join(parser.format_help().split())
   for task in protocols.PROTOCOLS:
     assert task in text
@@ -129,11 +130,11 @@ def test_mistakes_are_found_before_a_clip_is_read(options, message):
 )
 def test_flags_of_the_other_kind_of_task_are_refused(flags):
   parser = argparse.ArgumentParser()
-  cli._eval_flags(parser)
+  command.add_flags(parser)
   args = parser.parse_args(['--checkpoint=no', '--clip_dataset=no', *flags])
   name = flags[1].split('=')[0]
   with pytest.raises(ValueError, match=f'takes no {name}, it is'):
-    cli._eval(args)
+    command.run(args)
 
 
 def test_classification_by_name(towers, folder, tmp_path):

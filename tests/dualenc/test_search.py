@@ -2,7 +2,9 @@
 
 import io
 import math
+import types
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from dualenc import eval as eval_lib
 from dualenc import search
 from dualenc.evals import classification
+from vidlm.data.feed import pixels
 
 
 def jpeg(seed, size=40):
@@ -55,11 +58,38 @@ def test_an_index_holds_what_the_towers_say(towers):
   assert abs(index.embeddings @ index.embeddings.T - np.eye(3)).max() > 1e-3
 
 
+def test_all_devices_embed_what_one_did(towers):
+  clips = [[jpeg(9 * i + j) for j in range(1 + i % 5)] for i in range(11)]
+  tower = towers.model.img
+  shown = [
+    pixels.eval_frames_from_jpeg(c, tower.num_frames, tower.image_size)[0]
+    for c in clips
+  ]
+  apply = jax.jit(
+    lambda frames: towers.model.apply({'params': towers.params}, frames)[0]
+  )
+  # As it was: one device, a batch at a time, padded with black.
+  expected = np.concatenate(
+    [
+      apply(np.stack([*shown[i : i + 4], *[shown[0] * 0] * 4][:4]))
+      for i in range(0, 11, 4)
+    ]
+  )[:11]
+  found = towers.embed_frames(clips, clips_per_device=4)
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  assert abs(found @ found.T - np.eye(11)).max() > 1e-3
+
+
 def test_no_clips_are_refused(towers):
   with pytest.raises(ValueError, match='no clip to embed'):
     towers.embed_frames([])
   with pytest.raises(ValueError, match='no usable JPEG'):
     towers.embed_frames([[b'no image']])
+  nothing = types.SimpleNamespace(
+    clip_ids=['a'], texts=[()], labels=[''], read=lambda ids: iter([()])
+  )
+  with pytest.raises(ValueError, match='no clip to embed'):
+    search.index_clips(towers, nothing)
 
 
 def test_search_is_sorted_and_stable():
