@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dualenc.evals import prompts, ranking
+from vidlm.core import ids
 
 TOPS = (1, 5)
 
@@ -93,7 +94,7 @@ def evaluate(
   """
   ranking.check_scores(scores, 'scores')
   annotated = clip_ids if annotated_clip_ids is None else annotated_clip_ids
-  ranking.check_ids(clip_ids, annotated, known_missing, 'clips')
+  ids.require_same(clip_ids, annotated, known_missing, 'scored clips')
   num_clips, num_classes = scores.shape
   if not len(clip_ids) == len(labels) == num_clips:
     raise ValueError(

@@ -1,8 +1,7 @@
-"""Ranks with fair ties, intervals, and checks on ids: under both protocols."""
+"""Ranks with fair ties, and intervals: under both protocols."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -69,42 +68,6 @@ def check_scores(scores: Float[np.ndarray, 'q v'], what: str) -> None:
     )
 
 
-def check_ids(
-  scored: Sequence[str],
-  annotated: Sequence[str],
-  known_missing: Iterable[str],
-  what: str,
-) -> None:
-  """Refuses ids that are missing, extra or there twice.
-
-  Args:
-    scored: ids that have a score.
-    annotated: ids of the split.
-    known_missing: annotated ids that may lack a score (videos that are gone).
-    what: their name, for the message.
-
-  Raises:
-    ValueError: says which ids and what to do.
-  """
-  for name, ids in (('scored', scored), ('annotated', annotated)):
-    twice = [i for i, count in Counter(ids).items() if count > 1]
-    if twice:
-      raise ValueError(f'{what}: {name} twice: {_some(twice)}.')
-  known_missing = set(known_missing)
-  missing = set(annotated) - set(scored) - known_missing
-  if missing:
-    raise ValueError(
-      f'{what}: no score for {_some(missing)}; score them, or list them as '
-      'known to be missing.'
-    )
-  extra = (set(scored) | known_missing) - set(annotated)
-  if extra:
-    raise ValueError(f'{what}: not in the annotations: {_some(extra)}.')
-  both = set(scored) & known_missing
-  if both:
-    raise ValueError(f'{what}: scored and said to be missing: {_some(both)}.')
-
-
 def intervals(
   values: Mapping[str, Float[np.ndarray, 'q']],
   groups: Int[np.ndarray, 'q'],
@@ -145,9 +108,3 @@ def intervals(
     name: [float(bounds[0, i]), float(bounds[1, i])]
     for i, name in enumerate(values)
   }
-
-
-def _some(ids: Iterable[str], limit: int = 5) -> str:
-  ids = sorted(ids)
-  rest = f' and {len(ids) - limit} more' if len(ids) > limit else ''
-  return ', '.join(map(repr, ids[:limit])) + rest

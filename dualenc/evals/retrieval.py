@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dualenc.evals import ranking
+from vidlm.core import ids
 
 RECALLS = (1, 5, 10)
 
@@ -56,7 +57,7 @@ def evaluate(
   """
   ranking.check_scores(similarity, 'similarity')
   annotated = video_ids if annotated_video_ids is None else annotated_video_ids
-  ranking.check_ids(video_ids, annotated, known_missing, 'videos')
+  ids.require_same(video_ids, annotated, known_missing, 'scored videos')
   target = match_texts(text_video_ids, video_ids)
   shape = (len(text_video_ids), len(video_ids))
   if similarity.shape != shape:

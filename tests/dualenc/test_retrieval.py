@@ -84,12 +84,15 @@ def test_refuses_what_is_not_finite(value):
 @pytest.mark.parametrize(
   ('kwargs', 'message'),
   [
-    ({'video_ids': ['a', 'b', 'b']}, "scored twice: 'b'"),
-    ({'annotated_video_ids': ids(4)}, "no score for 'video3'"),
-    ({'annotated_video_ids': ids(2)}, "not in the annotations: 'video2'"),
-    ({'annotated_video_ids': [*ids(3), 'video0']}, "annotated twice: 'video0'"),
-    ({'known_missing': ['video1']}, "said to be missing: 'video1'"),
-    ({'known_missing': ['z']}, "not in the annotations: 'z'"),
+    ({'video_ids': ['a', 'b', 'b']}, r"once in the scored videos: 'b'"),
+    ({'annotated_video_ids': ids(4)}, r"1 are missing \('video3'\)"),
+    ({'annotated_video_ids': ids(2)}, r"not to be scored \('video2'\)"),
+    (
+      {'annotated_video_ids': [*ids(3), 'video0']},
+      "annotations: 'video0'",
+    ),
+    ({'known_missing': ['video1']}, r"not to be scored \('video1'\)"),
+    ({'known_missing': ['z']}, "1 unavailable ids are not annotated: 'z'"),
     ({'text_ids': ['video0', 'video1', 'x']}, "without a video, such as 'x'"),
     ({'text_ids': ['video0'] * 3}, "without a text, such as 'video1'"),
     ({'text_ids': [*ids(3), 'video0']}, '4 texts and 3 videos'),

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from vidlm.captions import identity
-from vidlm.core import prefetch, processes
+from vidlm.core import ids, prefetch, processes
 from vidlm.data.feed import pixels
 from vidlm.data.store import clip_reader, clip_schema, records
 
@@ -105,7 +105,9 @@ class ClipSetSource:
     self.config = {'kind': 'clip set', 'split': split}
     index = self._reader.index().select(['clip_id', 'video', 'start', 'end'])
     self._index = index
-    _check_ids(index['clip_id'].to_pylist(), data_dir)
+    ids.check_distinct(
+      index['clip_id'].to_pylist(), f'clips of {data_dir}', 'prepare it again'
+    )
     threads = workers or processes.cpus()
     self._look_ahead = 4 * threads
     self._pool = concurrent.futures.ThreadPoolExecutor(threads, 'jpeg')
@@ -155,14 +157,3 @@ class ClipSetSource:
   def close(self) -> None:
     """See `Source`."""
     self._pool.shutdown(cancel_futures=True)
-
-
-def _check_ids(clip_ids: Sequence[str], where: str) -> None:
-  seen: set[str] = set()
-  for clip_id in clip_ids:
-    if clip_id in seen:
-      raise ValueError(
-        f'{where}: two clips are called {clip_id!r}; ids must be unique, '
-        'prepare the set again'
-      )
-    seen.add(clip_id)

@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
     'allow': tuple(filter(None, (args.allow or '').split(','))),
     'with_meteor': args.meteor,
   }
-  from vidlm.evals import file_scores, ids
+  from vidlm.core import ids
+  from vidlm.evals import file_scores
 
   ids.check_allowed(options['allow'])
   asked = command_line.given(

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from vidlm.evals import bleu, cider, ids, meteor, ptb, rouge
+from vidlm.core import ids
+from vidlm.evals import bleu, cider, meteor, ptb, rouge
 
 # As pycocoevalcap computes them, which is what the papers' figures are.
 METRICS = {

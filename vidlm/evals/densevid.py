@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vidlm.evals import bleu, captioning, cider, ids, ptb, rouge
+from vidlm.core import ids
+from vidlm.evals import bleu, captioning, cider, ptb, rouge
 
 TIOUS = (0.3, 0.5, 0.7, 0.9)
 MAX_PROPOSALS = 1000  # Of a video; the script ignores further ones.

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.core import ids
 from vidlm.evals import densevid
 
 _IDS = ('question_id', 'clip_id', 'image_id', 'video_id', 'id', 'video')
@@ -150,9 +151,7 @@ def read_submission(
   if not isinstance(results, _Pairs):
     raise ValueError(f'{path}: "results" is no object of videos')
   found: dict[str, list[densevid.Segment]] = {}
-  for video, items in results:
-    if video in found:
-      raise ValueError(f'{path}: video {video!r} is there twice')
+  for video, items in ids.by_id(results, f'videos of {path}').items():
     try:
       found[video] = [_segment(dict(item)) for item in items]
     except (KeyError, TypeError, ValueError):

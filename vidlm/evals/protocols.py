@@ -221,7 +221,7 @@ def check_meteor(task: str, with_meteor: bool) -> None:
 def _densevid(
   predictions: Predictions, refs: references.References, options: dict[str, Any]
 ) -> dict[str, Any]:
-  from vidlm.evals import ids
+  from vidlm.core import ids
 
   if refs.pooled:
     # Segments of one split are compared with those of all, as the script does.

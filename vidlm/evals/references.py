@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.core import ids
 from vidlm.evals import densevid, prediction_files
 
 # How segments are called: v_<id>[<start>-<end>], a second alike one with ~2,
@@ -95,12 +96,12 @@ def _questions(
   """Yields example id, published id, right answers and type."""
   clip = row['clip_id']
   count = len(row['answers'])
-  ids = row.get('question_ids') or [''] * count
+  names = row.get('question_ids') or [''] * count
   kinds = row.get('kinds') or [''] * count
   more = row.get('more_answers') or [()] * count
   for n, answer in enumerate(row['answers']):
     example = f'{clip}#{n}' if n else clip
-    own = f'{clip}_{ids[n]}' if ids[n] and per_video else ids[n]
+    own = f'{clip}_{names[n]}' if names[n] and per_video else names[n]
     yield example, own or example, [answer, *more[n]], kinds[n]
 
 
@@ -124,6 +125,7 @@ def build(
     ValueError: If nothing is annotated, or an id is there twice.
   """
   refs = References(split, {})
+  met: list[str] = []
   for row in rows:
     if kind == 'caption':
       texts = [text for text in row['texts'] if text.strip()]
@@ -131,12 +133,12 @@ def build(
     else:
       found = list(_questions(row, per_video))
     for example, own, texts, type_ in found:
-      if own in refs.texts:
-        raise ValueError(f'annotations: the id {own!r} is there twice')
+      met.append(own)
       refs.texts[own] = texts
       refs.published[example] = own
       if type_:
         refs.types[own] = type_
+  ids.check_distinct(met, 'annotations')
   if not refs.texts:
     raise ValueError(f'annotations: no {kind} in the split {split!r}')
   return refs
@@ -181,9 +183,8 @@ def from_file(path: str, kind: str, split: str) -> References:
     ValueError: It is of another kind, or an id is there twice.
   """
   texts: dict[str, list[str]] = {}
-  for key, value in prediction_files.read_texts(path):
-    if key in texts:
-      raise ValueError(f'{path}: the id {key!r} is there twice')
+  read = ids.by_id(prediction_files.read_texts(path), f'texts of {path}')
+  for key, value in read.items():
     texts[key] = [value] if isinstance(value, str) else value
     if not isinstance(texts[key], list) or not all(
       isinstance(text, str) for text in texts[key]

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from vidlm.evals import ids
+from vidlm.core import ids
 
 _ARTICLES = frozenset(('a', 'an', 'the'))
 

@@ -10,7 +10,8 @@ import collections
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from vidlm.evals import ids, treebank, wordnet
+from vidlm.core import ids
+from vidlm.evals import treebank, wordnet
 
 THRESHOLDS = {'wups': 0.0, 'wups_0.9': 0.9}
 EXACT_TYPES = ('DC', 'DB')

@@ -281,7 +281,7 @@ def test_mistakes(folder, tmp_path) -> None:
   with pytest.raises(ValueError, match='no clips'):
     pipeline.prepare_clips([], output)
   entry = listing.Entry('a', 'v_1.mp4', str(folder / 'v_1.mp4'))
-  with pytest.raises(ValueError, match='used twice'):
+  with pytest.raises(ValueError, match="in the clips of train: 'a'"):
     pipeline.prepare_clips([entry, entry], output)
   with pytest.raises(ValueError, match="name 'my clips'"):
     pipeline.prepare_clips([entry], output, layout=pipeline.Layout('my clips'))

@@ -192,7 +192,7 @@ def test_existing_split_is_kept_unless_told(tmp_path) -> None:
 
 def test_mistakes_are_named(tmp_path) -> None:
   folder = str(tmp_path)
-  with pytest.raises(ValueError, match='used twice'):
+  with pytest.raises(ValueError, match='more than once in the clips of train'):
     clip_reader.write_clips(make_rows(2) + make_rows(1), folder)
   with pytest.raises(ValueError, match='no clips'):
     clip_reader.write_clips([], folder)

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.core import ids
 from vidlm.data.store import clip_writer
 from vidlm.data.video import listing
 from vidlm.data.video import sampling as sampling_lib
@@ -112,17 +113,11 @@ def make_plan(
   num_shards, clips_per_shard = layout.num_shards, layout.clips_per_shard
   entries = _hold_out(entries, layout.val_fraction)
   splits: dict[str, list[Entry]] = {}
-  ids: set[tuple[str, str]] = set()
   for entry in entries:
-    key = (entry.split, entry.clip_id)
-    if key in ids:
-      raise ValueError(
-        f'clip id {entry.clip_id!r} is used twice in {entry.split}'
-      )
-    ids.add(key)
     splits.setdefault(entry.split, []).append(entry)
   shards: list[Shard] = []
   for split, members in splits.items():
+    ids.check_distinct((e.clip_id for e in members), f'clips of {split}')
     clip_writer.check_name(layout.name, split)
     length = -(-len(members) // num_shards) if num_shards else clips_per_shard
     for number, first in enumerate(range(0, len(members), length)):

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vidlm.core import files
+from vidlm.core import files, ids
 from vidlm.data.store import clip_schema
 
 ClipRow = clip_schema.ClipRow
@@ -160,7 +160,9 @@ def publish(
 
   folder = pathlib.Path(data_dir)
   for split, content in new.items():
-    _check_ids(split, content)
+    clip_ids = (row['clip_id'] for row in content.index)
+    if not ids.check_distinct(clip_ids, f'clips of {split}'):
+      raise ValueError(f'split {split!r} has no clips')
   template = tfds.core.ShardedFileTemplate(
     data_dir=folder, dataset_name=name, filetype_suffix='array_record'
   )
@@ -245,16 +247,6 @@ def _write_info(
   for name in sorted(names, key=lambda n: n == 'dataset_info.json'):
     files.publish(staging / name, folder / name)
   staging.rmdir()
-
-
-def _check_ids(split: str, content: Split) -> None:
-  seen: set[str] = set()
-  for row in content.index:
-    if row['clip_id'] in seen:
-      raise ValueError(f'clip id {row["clip_id"]!r} is used twice in {split}')
-    seen.add(row['clip_id'])
-  if not seen:
-    raise ValueError(f'split {split!r} has no clips')
 
 
 def _remove_shards(folder: pathlib.Path, split: str, keep: set[str]) -> None:

@@ -1,7 +1,6 @@
-"""Predictions and references by id: none missing, none extra, none twice."""
+"""Ids: none twice, none missing, none extra; for clips as for predictions."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -10,12 +9,41 @@ _SHOWN = 5
 ALLOWANCES = ('missing', 'unavailable', 'extra', 'duplicates')
 
 
-def _some(ids: Iterable[str]) -> str:
+def some(ids: Iterable[str]) -> str:
+  """The first few ids, for a message."""
   ids = sorted(ids)
   rest = len(ids) - _SHOWN
   return ', '.join(map(repr, ids[:_SHOWN])) + (
     f' and {rest} more' if rest > 0 else ''
   )
+
+
+def check_distinct(
+  ids: Iterable[str], what: str, advice: str = 'keep one row per id'
+) -> int:
+  """Refuses ids that occur more than once.
+
+  Args:
+    ids: Gone through once; there may be millions.
+    what: What they are ids of, for the message.
+    advice: What to do about it.
+
+  Returns:
+    How many there are.
+
+  Raises:
+    ValueError: Some occur more than once.
+  """
+  seen: set[str] = set()
+  twice: set[str] = set()
+  for key in ids:
+    (twice if key in seen else seen).add(key)
+  if twice:
+    raise ValueError(
+      f'{len(twice)} ids occur more than once in the {what}: {some(twice)}; '
+      f'{advice}.'
+    )
+  return len(seen)
 
 
 def by_id(
@@ -33,15 +61,8 @@ def by_id(
   if isinstance(rows, Mapping):
     return dict(rows)
   pairs = list(rows)
-  table = dict(pairs)
-  if len(table) != len(pairs):
-    counts = Counter(key for key, _ in pairs)
-    twice = [key for key, count in counts.items() if count > 1]
-    raise ValueError(
-      f'{len(twice)} ids occur more than once in the {what}: {_some(twice)}. '
-      'Keep one row per id.'
-    )
-  return table
+  check_distinct((key for key, _ in pairs), what)
+  return dict(pairs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +113,8 @@ def match(
   missing = [key for key in wanted if key not in table]
   if allow and wanted and len(missing) == len(wanted):
     raise ValueError(
-      f'none of the {len(wanted)} annotated ids ({_some(wanted)}) has a '
-      f'prediction; there are {len(table)} of others ({_some(table)}).'
+      f'none of the {len(wanted)} annotated ids ({some(wanted)}) has a '
+      f'prediction; there are {len(table)} of others ({some(table)}).'
     )
   if 'unavailable' in allow:
     unavailable = [*gone, *missing]
@@ -135,23 +156,27 @@ def require_same(
   predictions: Collection[str],
   references: Collection[str],
   unavailable: Collection[str] = (),
+  what: str = 'predictions',
 ) -> list[str]:
   """Returns the ids to score, in the references' order.
 
   Args:
-    predictions: Ids with a prediction.
+    predictions: Ids with a prediction, or with a score.
     references: Ids with an annotation.
     unavailable: Annotated ids that are known to have no video.
+    what: What is predicted or scored, for the message.
 
   Raises:
     ValueError: Ids are missing, or are not annotated, or are declared
-      unavailable but are not annotated; or nothing is left.
+      unavailable but are not annotated; or occur twice; or nothing is left.
   """
+  check_distinct(predictions, what)
+  check_distinct(references, 'annotations')
   unavailable = set(unavailable)
   unknown = unavailable.difference(references)
   if unknown:
     raise ValueError(
-      f'{len(unknown)} unavailable ids are not annotated: {_some(unknown)}.'
+      f'{len(unknown)} unavailable ids are not annotated: {some(unknown)}.'
     )
   wanted = [key for key in references if key not in unavailable]
   missing = set(wanted).difference(predictions)
@@ -159,11 +184,11 @@ def require_same(
   if missing or extra:
     parts = []
     if missing:
-      parts.append(f'{len(missing)} are missing ({_some(missing)})')
+      parts.append(f'{len(missing)} are missing ({some(missing)})')
     if extra:
-      parts.append(f'{len(extra)} are not to be scored ({_some(extra)})')
+      parts.append(f'{len(extra)} are not to be scored ({some(extra)})')
     raise ValueError(
-      f'predictions do not match the {len(wanted)} annotated ids: '
+      f'{what} do not match the {len(wanted)} annotated ids: '
       f'{"; ".join(parts)}. Predict every id once, or declare ids without a '
       'video as unavailable, or allow what is meant.'
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidlm.evals import ids
+from vidlm.core import ids
 
 _ROWS = [('a', '1'), ('b', '2'), ('b', '3'), ('z', '4')]
 
@@ -53,3 +53,37 @@ def test_unavailable_ids_are_left_out_and_listed():
     'n_annotated': 3,
     'unavailable_ids': ['c'],
   }
+
+
+def test_ids_twice_are_named_a_few_of_them():
+  numbers = [str(n) for n in range(8)]
+  assert ids.check_distinct(iter(numbers), 'clips') == 8
+  with pytest.raises(ValueError) as told:
+    ids.check_distinct(numbers * 2, 'clips of train', 'prepare them again')
+  assert str(told.value) == (
+    "8 ids occur more than once in the clips of train: '0', '1', '2', '3', "
+    "'4' and 3 more; prepare them again."
+  )
+
+
+@pytest.mark.parametrize(
+  'scored, annotated, unavailable, message',
+  [
+    (['a', 'a'], ['a'], (), "once in the scored clips: 'a'"),
+    (['a'], ['a', 'a'], (), "once in the annotations: 'a'"),
+    (['a'], ['a', 'b'], (), r"^scored clips do not .*1 are missing \('b'\)"),
+    (['a', 'b'], ['a'], (), r"1 are not to be scored \('b'\)"),
+    (['a', 'b'], ['a', 'b'], ['b'], r"1 are not to be scored \('b'\)"),
+    (['a'], ['a'], ['b'], "1 unavailable ids are not annotated: 'b'"),
+    ([], [], (), 'nothing to score'),
+  ],
+)
+def test_what_is_scored_is_what_is_annotated(
+  scored, annotated, unavailable, message
+):
+  with pytest.raises(ValueError, match=message):
+    ids.require_same(scored, annotated, unavailable, 'scored clips')
+
+
+def test_ids_come_in_the_order_of_the_annotations():
+  assert ids.require_same(['a', 'c'], ['c', 'b', 'a'], ['b']) == ['c', 'a']
