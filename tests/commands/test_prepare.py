@@ -105,6 +105,41 @@ def test_a_folder_with_other_columns(
   assert files(tmp_path / 'set') == before
 
 
+GIN = """from __gin__ import dynamic_registration
+from vidlm.data.prepare import pipeline
+from vidlm.data.video import sampling
+sampling.Sampling.size = 48
+sampling.Sampling.quality = 80
+sampling.Sampling.max_frames = 9
+pipeline.Layout.clips_per_shard = 2
+"""
+
+
+def test_gin_fills_what_flags_leave_open(call, flags, tmp_path):
+  (tmp_path / 'how.gin').write_text(GIN)
+  flags = [*flags, f'--gin_file={tmp_path / "how.gin"}', '--fps=4']
+  assert call('vidlm', flags) == 0
+  config = json.loads((tmp_path / 'set' / 'prepare.json').read_text())
+  asked = ('size', 'quality', 'max_frames', 'fps', 'clips_per_shard')
+  assert [config[name] for name in asked] == [32, 80, 9, 4.0, 2]
+
+
+def test_numbers_that_make_no_sense_are_refused_at_once(
+  call, capsys, flags, tmp_path
+):
+  assert call('vidlm', [*flags, '--max_frames=4']) == 2
+  line = capsys.readouterr().err.splitlines()[-1]
+  assert line.startswith('error: min_frames=8, max_frames=4: need')
+  assert not (tmp_path / 'set').exists()
+
+
+def test_size_0_keeps_it(call, flags, tmp_path):
+  assert call('vidlm', [*flags, '--size=0']) == 0
+  reader = clip_reader.open_clips(str(tmp_path / 'set'))
+  example = reader.features.deserialize_example_np(reader.read([0])[0])
+  assert example['frames'][0].shape[0] > 32
+
+
 def test_one_row_a_clip_keeps_its_place_among_the_splits(
   call, capsys, flags, tmp_path
 ):

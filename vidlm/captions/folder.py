@@ -117,7 +117,7 @@ class FolderSource:
       return
     films, again = itertools.tee(films)
     results = self._cutters.map(
-      listing.cut_task(film, self._how) for film in again
+      listing.cut_task(film, self._how, self._sampling.limits) for film in again
     )
     for shard in shards:
       entries = itertools.chain.from_iterable(

@@ -22,6 +22,7 @@ COLUMNS = (
   'label',
   'split',
 )
+_SAMPLING = ('fps', 'min_frames', 'max_frames', 'size')
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -178,9 +179,6 @@ def _prepare_set(args: argparse.Namespace) -> object:
     selection=selection,
     **_how(args, sampling, ('num_shards',)),
   )
-
-
-_SAMPLING = ('fps', 'min_frames', 'max_frames', 'size')
 
 
 def _how(

@@ -147,6 +147,7 @@ def test_rotation(videos, tmp_path, degrees: int) -> None:
 def test_size_and_pixel_aspect(videos, tmp_path) -> None:
   path = videos.write(tmp_path / 'a.mp4', num_frames=5, width=96, height=64)
   assert decode(path, size=32).frames.shape[1:] == (32, 48, 3)
+  assert decode(path, size=0).frames.shape[1:] == (64, 96, 3)
   assert decode(path, size=128).frames.shape[1:] == (128, 192, 3)
   wide = videos.write(tmp_path / 'w.mp4', num_frames=5, aspect='2:1')
   assert decode(wide, size=32).frames.shape[1:] == (32, 96, 3)

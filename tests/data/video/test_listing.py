@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidlm.data.video import cuts, decode_pool, listing
+from vidlm.data.video import cuts, decode_pool, listing, sampling
 
 
 def test_folder_is_listed(videos, tmp_path) -> None:
@@ -75,6 +75,12 @@ def test_a_film_that_can_not_be_cut_is_one_entry() -> None:
 
 def test_what_cutting_may_cost_is_bounded_by_time() -> None:
   film = listing.Entry('a', 'a.mp4', '/somewhere/a.mp4')
-  task = listing.cut_task(film, 'scenes')
+  clip = sampling.Limits(max_pixels=7680 * 4320, memory=1 << 30)
+  task = listing.cut_task(film, 'scenes', clip)
   assert (task.path, task.cut) == ('/somewhere/a.mp4', 'scenes')
-  assert task.sampling.limits == cuts.LIMITS
+  film_limits = task.sampling.limits
+  # As large frames as a clip's, of as many frames as a film has.
+  assert film_limits.max_pixels == clip.max_pixels
+  assert film_limits.memory == clip.memory
+  assert film_limits.max_decoded_frames > 1000 * 3600
+  assert film_limits.cpu_seconds > 3600 < film_limits.timeout

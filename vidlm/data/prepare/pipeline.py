@@ -77,7 +77,7 @@ def prepare_folder(
     ValueError: For annotations that make no sense, or if no clip decodes.
   """
   if annotations is None:
-    entries = listing.folder_clips(videos, clips, work.workers)
+    entries = listing.folder_clips(videos, clips, work.workers, sampling.limits)
   else:
     entries = annotations_lib.read_annotations(annotations, videos, columns)
   return prepare_clips(

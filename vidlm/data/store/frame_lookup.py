@@ -59,7 +59,7 @@ def open_frames(
   if clip_schema.splits(source):
     return StoredFrames(clip_reader.open_clips(source, split))
   if entries is None:
-    entries = listing.folder_clips(source, how)
+    entries = listing.folder_clips(source, how, limits=sampling.limits)
   elif not pathlib.Path(source).is_dir():
     raise FileNotFoundError(f'{source}: no clip set, no folder of videos')
   return VideoFrames(entries, sampling)

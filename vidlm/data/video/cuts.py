@@ -1,5 +1,6 @@
 """Cuts a film into clips: whole, every so many seconds, or at its scenes."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
@@ -12,10 +13,6 @@ from vidlm.data.video import reader as frames_lib
 _SCENE_HEIGHT = 90
 _SHORTEST_SCENE = 0.5  # seconds, the detector's own minimum at 30 FPS
 _SHORTEST = 0.1  # seconds; what is left over below is no clip of its own
-# Finding scenes decodes whole films.
-LIMITS = sampling.Limits(
-  max_decoded_frames=10_000_000, cpu_seconds=7200, timeout=10800.0
-)
 
 
 def check(how: str) -> float | None:
@@ -32,8 +29,19 @@ def check(how: str) -> float | None:
   return None
 
 
+def film_limits(clip: sampling.Limits) -> sampling.Limits:
+  """What cutting may cost: finding scenes decodes whole films.
+
+  Args:
+    clip: What decoding a clip of them may cost.
+  """
+  return dataclasses.replace(
+    clip, max_decoded_frames=10_000_000, cpu_seconds=7200, timeout=10800.0
+  )
+
+
 def boundaries(
-  path: str, how: str, limits: sampling.Limits = LIMITS
+  path: str, how: str, limits: sampling.Limits = sampling.Limits()
 ) -> tuple[float, ...]:
   """Where a film is cut.
 

@@ -102,7 +102,10 @@ def locate(entry: Entry, videos: str) -> Entry:
 
 
 def folder_clips(
-  videos: str, how: str = 'whole', num_workers: int | None = None
+  videos: str,
+  how: str = 'whole',
+  num_workers: int | None = None,
+  limits: sampling.Limits = sampling.Limits(),
 ) -> list[Entry]:
   """The clips of all videos of a folder.
 
@@ -113,6 +116,7 @@ def folder_clips(
     videos: The folder.
     how: 'whole', 'fixed:4s' or 'scenes'; see `cuts.boundaries`.
     num_workers: As for `decode_pool.DecodePool`.
+    limits: What decoding a clip may cost; cutting a film may take longer.
 
   Returns:
     Entries in the order of names and time; a film that can't be cut is one
@@ -128,15 +132,17 @@ def folder_clips(
     return entries
   clips: list[Entry] = []
   with decode_pool.DecodePool(num_workers) as pool:
-    results = pool.map(cut_task(entry, how) for entry in entries)
+    results = pool.map(cut_task(entry, how, limits) for entry in entries)
     for entry, result in zip(entries, results, strict=True):
       clips += cut_clips(entry, result)
   return clips
 
 
-def cut_task(film: Entry, how: str) -> decode_pool.DecodeTask:
-  """What finds out where a film is cut; see `cuts.boundaries`."""
-  costs = sampling.Sampling(limits=cuts.LIMITS)
+def cut_task(
+  film: Entry, how: str, limits: sampling.Limits
+) -> decode_pool.DecodeTask:
+  """What finds out where a film is cut; see `folder_clips`."""
+  costs = sampling.Sampling(limits=cuts.film_limits(limits))
   return decode_pool.DecodeTask(film.path, cut=how, sampling=costs)
 
 
