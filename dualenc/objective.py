@@ -6,12 +6,16 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dualenc import flops, losses
 from dualenc.models import two_towers
 from vidlm.core import trees
 
+# Logits of what fills a batch up: of itself so likely that its loss is 0 in
+# float32, of all others so unlikely that they don't count; and no larger, since
+# they are added to real ones.
+_ITSELF, _OTHERS = 30.0, -300.0
 _LOSSES = {'softmax': losses.softmax_loss, 'sigmoid': losses.sigmoid_loss}
 
 
@@ -65,6 +69,40 @@ class DualEncoderObjective:
       'logit_scale': out['t'],
     }
     return loss, metrics
+
+  def eval_fn(
+    self,
+    params: dict[str, Any],
+    batch: dict[str, Array],
+    real: Bool[Array, 'B'],
+  ) -> dict[str, tuple[Float[Array, ''], Float[Array, '']]]:
+    """Scores a batch: `loss` and `accuracy`, weighed by its clips.
+
+    As in open_clip's evaluation, each batch is contrasted by itself, a smaller
+    last one too: what fills it up competes with nobody.
+
+    Args:
+      params: Of the towers.
+      batch: See `batch_shapes`.
+      real: [B], False for rows that only fill the batch up.
+
+    Returns:
+      {name: (mean over the real rows, their number)}.
+    """
+    zimg, ztxt, out = self.model.apply(
+      {'params': params}, batch['frames'], batch['text']
+    )
+    logits = out['t'] * losses.similarity(zimg, ztxt) + out.get('b', 0.0)
+    # A row that fills up finds itself at once: no loss, and a hit.
+    sure = jnp.where(jnp.eye(len(real), dtype=bool), _ITSELF, _OTHERS)
+    logits = jnp.where(real[:, None] & real[None, :], logits, sure)
+    count = real.sum().astype(jnp.float32)
+    rows = len(real) / jnp.maximum(count, 1.0)
+    hits = losses.accuracy(logits) - 1 + count / len(real)
+    return {
+      'loss': (_LOSSES[self.loss](logits) * rows, count),
+      'accuracy': (hits * rows, count),
+    }
 
   def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shapes and types of a global batch."""

@@ -80,7 +80,7 @@ def test_recipe_resolves_and_its_step_has_a_shape(recipe):
     tx,
     MeshConfig(fsdp=False).partitioner(),
     8,
-    parsed.frozen_dtype,
+    parsed.loop.frozen_dtype,
   )
   state, metrics = jax.eval_shape(
     built.function, built.state, built.batch, built.learning_rates, built.key
@@ -136,10 +136,10 @@ def moves(parsed):
   tx = parsed.make_optimizer()
   partitioner = MeshConfig(fsdp=False).partitioner()
   built = step.build_train_step(
-    parsed.objective, tx, partitioner, 8, parsed.frozen_dtype
+    parsed.objective, tx, partitioner, 8, parsed.loop.frozen_dtype
   )
   state = step.initial_state(
-    parsed.objective, tx, partitioner, parsed.frozen_dtype, 0, {}
+    parsed.objective, tx, partitioner, parsed.loop.frozen_dtype, 0, {}
   )
   before = jax.device_get({**state.trained, **state.frozen})
   key = jax.random.key(0)

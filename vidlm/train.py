@@ -8,18 +8,27 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from absl import logging
 
 from vidlm.core import (
   command_line,
   launch,
   loop,
+  optimizers,
   partitioning,
+  preemption,
   runs,
+  schedules,
   step,
+  train_state,
   trees,
 )
+from vidlm.core import objective as objective_lib
+from vidlm.core import recipe as recipe_lib
 from vidlm.data.feed import batches as feed_lib
+from vidlm.data.feed import validation
 from vidlm.interop import fitting, weights
 
 
@@ -58,19 +67,22 @@ class CheckpointConfig:
   Attributes:
     period: Steps between checkpoints; the last step is always saved.
     keep: Newest checkpoints that stay on disk.
+    keep_best: A score, such as 'cider': its best checkpoint stays too, and
+      best.json says which it is.
   """
 
   period: int = 1000
   keep: int = 2
+  keep_best: str | None = None
 
 
 def train(
   *,
-  model: Any,
+  model: objective_lib.Objective,
   model_dir: str,
   train_dataset_cfg: feed_lib.DatasetConfig,
-  schedule: Sequence[tuple[str, Any]],
-  optimizer: Any,
+  schedule: Sequence[tuple[str, schedules.Schedule | None]],
+  optimizer: optimizers.OptimizerConfig,
   train_steps: int,
   mesh: MeshConfig = MeshConfig(),
   checkpoint_cfg: CheckpointConfig = CheckpointConfig(),
@@ -82,11 +94,16 @@ def train(
   wd_mults: Sequence[tuple[str, float]] | None = None,
   log_period: int = 50,
   peak_flops: float | None = None,
-) -> Any:
+  eval_period: int | None = None,
+  eval_steps: int | None = None,
+  train_eval_dataset_cfg: feed_lib.DatasetConfig | None = None,
+  infer_eval_dataset_cfg: feed_lib.DatasetConfig | None = None,
+  infer_evaluator: validation.InferEvaluator | None = None,
+) -> train_state.TrainState:
   """Trains what `schedule` names and freezes the rest.
 
   Args:
-    model: An objective: a model with its loss (`core.objective.Objective`).
+    model: A model with its loss.
     model_dir: Where config.gin, metrics and checkpoints go. A run that finds
       its own checkpoint there goes on from it.
     train_dataset_cfg: What to train on.
@@ -105,16 +122,22 @@ def train(
     wd_mults: Ordered (pattern, factor) on the weight decay.
     log_period: Steps between lines of metrics.
     peak_flops: Of one device, for model FLOP utilisation.
+    eval_period: Steps between evaluations, and one at the end; None or 0 for
+      none.
+    eval_steps: Batches of an evaluation of the loss; None for all examples.
+    train_eval_dataset_cfg: What the loss is computed on then; its task may be
+      one of `validation.find_tasks`, or None.
+    infer_eval_dataset_cfg: What the model's own output is scored on, likewise.
+    infer_evaluator: How that is scored: `TextScores` of
+      `vidlm.evals.infer_eval`, or `RetrievalScores` of `dualenc.infer_eval`.
 
   Returns:
-    The final `TrainState`.
+    The final state.
 
   Raises:
-    ValueError: For a schedule that doesn't fit the parameters, or a checkpoint
-      of another shape.
+    ValueError: For a schedule that doesn't fit the parameters, a checkpoint
+      of another shape, or evaluations that can't be.
   """
-  import jax
-
   # gin hands over whatever it was given.
   if not isinstance(model_dir, str) or not model_dir:
     raise ValueError(f'MODEL_DIR={model_dir!r}: need the name of a folder')
@@ -122,45 +145,58 @@ def train(
     TRAIN_STEPS=train_steps,
     CHECKPOINT_PERIOD=checkpoint_cfg.period,
     LOG_PERIOD=log_period,
+    EVAL_PERIOD=eval_period or None,
+    EVAL_STEPS=eval_steps,
+  )
+  how = recipe_lib.Loop(
+    train_steps=train_steps,
+    batch_size=train_dataset_cfg.batch_size,
+    seed=random_seed,
+    frozen_dtype=frozen_dtype,
+    grad_clip_norm=grad_clip_norm,
+    lr_mults=lr_mults,
+    wd_mults=wd_mults,
+    log_period=log_period,
+    checkpoint_period=checkpoint_cfg.period,
+    keep=checkpoint_cfg.keep,
+    eval_period=eval_period or None,
+    keep_best=checkpoint_cfg.keep_best,
+    peak_flops=peak_flops,
   )
   feed = feed_lib.make_feed(
     train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()
+  )
+  evaluation = validation.make_evaluation(
+    model,
+    train_dataset_cfg.mixture_or_task,
+    train_eval=train_eval_dataset_cfg,
+    infer_eval=infer_eval_dataset_cfg,
+    evaluator=infer_evaluator,
+    period=how.eval_period,
+    steps=eval_steps,
   )
   initial = None
   if initial_checkpoint_path:
     initial = initial_params(model, initial_checkpoint_path)
   return loop.train_loop(
-    objective=model,
-    feed=feed,
-    schedule=schedule,
-    optimizer=optimizer,
-    grad_clip_norm=grad_clip_norm,
-    lr_mults=lr_mults,
-    wd_mults=wd_mults,
-    partitioner=mesh.partitioner(),
-    model_dir=model_dir,
-    train_steps=train_steps,
-    batch_size=train_dataset_cfg.batch_size,
-    seed=random_seed,
-    checkpoint_period=checkpoint_cfg.period,
-    keep=checkpoint_cfg.keep,
-    log_period=log_period,
+    recipe_lib.Recipe(model, schedule, optimizer, how, mesh),
+    feed,
+    model_dir,
     initial_params=initial,
-    frozen_dtype=frozen_dtype,
-    peak_flops=peak_flops,
+    evaluation=evaluation,
     on_start=functools.partial(_write_run, model_dir),
   )
 
 
 def _write_run(model_dir: str) -> None:
   """Describes the run, once it is known that MODEL_DIR holds no other's."""
-  import jax
-
   if jax.process_index() == 0:
     runs.write_run(model_dir)
 
 
-def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
+def initial_params(
+  model: objective_lib.Objective, spec: str | Mapping[str, str]
+) -> dict[str, Any]:
   """Opens what a run starts from, and says what of it is taken.
 
   Args:
@@ -187,8 +223,6 @@ def initial_params(model: Any, spec: str | Mapping[str, str]) -> dict[str, Any]:
 
 def _check_types() -> None:
   """Raises ValueError if a type is misspelt, before a model is built of it."""
-  import jax.numpy as jnp
-
   for name in ('DTYPE', 'FROZEN_DTYPE'):
     try:
       value = launch.macro(name)
@@ -206,7 +240,7 @@ def run() -> int:
   """Trains as the parsed gin configuration says.
 
   Returns:
-    The exit status: 0, or `loop.PREEMPTED_EXIT_CODE` after a SIGTERM whose
+    The exit status: 0, or `preemption.EXIT_CODE` after a SIGTERM whose
     checkpoint was saved.
 
   Raises:
@@ -216,6 +250,6 @@ def run() -> int:
   _check_types()
   try:
     launch.bound(train)()
-  except loop.Preempted:
-    return loop.PREEMPTED_EXIT_CODE
+  except preemption.Preempted:
+    return preemption.EXIT_CODE
   return 0

@@ -4,6 +4,7 @@ A tiny recipe of configs/miniature on the miniature's own clip sets. The
 processes have two devices each and talk over gloo; one process has eight.
 """
 
+import json
 import pathlib
 import signal
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidlm.core import checkpoints, launch, loop, trees
+from vidlm.core import checkpoints, launch, preemption, trees
 from vidlm.data.feed import batches as feed
 
 # Two numbers of devices add floats in another order, and each step starts from
@@ -121,7 +122,7 @@ def test_sigterm_to_one_process_stops_both_and_nothing_is_lost(
   folder, arguments = flags('visual', 'stopped')
   # Not the one that coordinates and writes.
   codes = preempt(commands, tools, 'vidlm', folder, arguments, [1])
-  assert codes == [loop.PREEMPTED_EXIT_CODE] * 2 == [143, 143]
+  assert codes == [preemption.EXIT_CODE] * 2 == [143, 143]
   (saved,) = folder.glob('checkpoint_*')
   stopped = int(saved.name.split('_')[1])
   assert 0 < stopped < tools.steps and max(tools.metrics(folder)) == stopped
@@ -134,6 +135,39 @@ def test_sigterm_to_one_process_stops_both_and_nothing_is_lost(
   a, b = params(two), params(folder)
   for name in a:
     np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_both_score_as_one_process_and_train_as_without(
+  commands, tools, call, two, tmp_path
+):
+  # Six clips in batches of eight: one process has nothing but what fills up
+  # in some rows. The scores decide what is saved, so both must agree on them.
+  scored = {
+    'TRAIN_STEPS': tools.steps,
+    'EVAL_PERIOD': 10,
+    'TRAIN_EVAL': "'test_captioning:test'",
+    'INFER_EVAL': "'test_captioning:test'",
+    'KEEP_BEST': "'train_eval/loss'",
+  }
+  folder, alone = tmp_path / 'two', tmp_path / 'one'
+  arguments = commands.train_flags('visual', folder, **scored)
+  assert tools.finish_all(commands.start_two('vidlm', arguments)) == [0, 0]
+  assert call('vidlm', commands.train_flags('visual', alone, **scored)) == 0
+  plain, ours = tools.metrics(two), tools.metrics(folder)
+  for step, row in plain.items():
+    for name in ('loss', 'grad_norm', 'update_norm'):
+      assert ours[step][name] == row[name], (step, name)
+  theirs = tools.metrics(alone)
+  for step in (10, 20, 30):
+    for name in ('train_eval/loss', 'train_eval/accuracy'):
+      assert ours[step][name] == pytest.approx(theirs[step][name], rel=CLOSE)
+    assert ours[step]['infer_eval/cider'] == pytest.approx(
+      theirs[step]['infer_eval/cider'], abs=1e-6
+    )
+  for own in (folder, alone):
+    best = json.loads((own / 'best.json').read_text())
+    assert (own / best['checkpoint']).is_dir()
+    assert best['name'] == 'train_eval/loss'
 
 
 @pytest.fixture(scope='module')

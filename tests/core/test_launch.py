@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vidlm.core import launch, loop
+from vidlm.core import launch, preemption
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -158,5 +158,5 @@ def test_help_says_how_training_ends(program):
     check=True,
   )
   text = ' '.join(out.stdout.split())
-  assert f'{loop.PREEMPTED_EXIT_CODE} after SIGTERM' in text
-  assert f'multiple of {loop.PREEMPTION_PERIOD})' in text
+  assert f'{preemption.EXIT_CODE} after SIGTERM' in text
+  assert f'multiple of {preemption.PERIOD})' in text

@@ -17,7 +17,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import toy_training as toy
 
-from vidlm.core import loop, optim, partitioning, step, trees
+from vidlm.core import (
+  loop,
+  optim,
+  partitioning,
+  preemption,
+  scoring,
+  step,
+  trees,
+)
 
 
 def lines(model_dir):
@@ -49,10 +57,10 @@ def test_metrics_of_a_run(tmp_path):
     peak_flops=1e9,
     train_steps=4,
     eval_period=2,
-    eval_fn=lambda state: {'zero': float(state.step) * 0},
+    evaluation=scoring.Evaluation({'eval': toy.Count()}),
   )
   last = lines(tmp_path)[-1]
-  assert last['step'] == 4 and last['eval/zero'] == 0
+  assert last['step'] == 4 and last['eval/count'] == 2
   assert last['lr/llm'] == pytest.approx(1e-2)
   assert last['lr/img'] == pytest.approx(1e-2)
   for name in (
@@ -116,14 +124,14 @@ def test_sigterm_saves_and_exits_with_the_documented_code(tmp_path):
   wait_for_step(process, tmp_path, 7)
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate(timeout=60)
-  assert process.returncode == loop.PREEMPTED_EXIT_CODE == 143, errors
+  assert process.returncode == preemption.EXIT_CODE == 143, errors
   newest = max(int(p.name.split('_')[1]) for p in tmp_path.glob('checkpoint_*'))
   assert newest == lines(tmp_path)[-1]['step']  # at once, not at a period
 
 
 def test_sigterm_in_process_goes_on_exactly(tmp_path, undisturbed):
   handler = signal.getsignal(signal.SIGTERM)
-  with pytest.raises(loop.Preempted):
+  with pytest.raises(preemption.Preempted):
     toy.train(tmp_path, feed=toy.Feed(sigterm_at=4, pause=0.05))
   assert signal.getsignal(signal.SIGTERM) is handler
   toy.train(tmp_path)
@@ -133,7 +141,7 @@ def test_sigterm_in_process_goes_on_exactly(tmp_path, undisturbed):
 def test_a_failed_save_exits_non_zero(tmp_path):
   process = start(tmp_path, '--train_steps=3', '--limit_file_size=300')
   _, errors = process.communicate(timeout=120)
-  assert process.returncode not in (0, loop.PREEMPTED_EXIT_CODE), errors
+  assert process.returncode not in (0, preemption.EXIT_CODE), errors
   assert not list(tmp_path.glob('checkpoint_?'))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import pytest
 
 from vidlm.core import hardware, optim, partitioning, plan, topology
+from vidlm.core import recipe as recipe_lib
 
 
 class Layer(nn.Module):
@@ -91,13 +92,16 @@ class Mesh:
     return partitioning.Partitioner(mesh)
 
 
-def recipe(**changes: Any) -> plan.Recipe:
-  defaults = plan.Recipe(
+def recipe(**changes: Any) -> recipe_lib.Recipe:
+  defaults = recipe_lib.Recipe(
     objective=ToyObjective(),
     schedule=[('img/.*', optim.constant(1e-3)), ('llm/.*', None)],
     optimizer=optim.AdamW(),
-    batch_size=64,
-    train_steps=1000,
+    loop=recipe_lib.Loop(
+      train_steps=1000,
+      batch_size=64,
+      peak_flops=changes.pop('peak_flops', None),
+    ),
     mesh=Mesh(2, 2),
   )
   return dataclasses.replace(defaults, **changes)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidlm.core import loop, optim, partitioning
+from vidlm.core import loop, optim, partitioning, preemption, scoring
+from vidlm.core import recipe as recipe_lib
 
 TRACES = []  # One entry whenever a loss function is traced.
 BOTH = (
@@ -79,6 +80,12 @@ class ToyObjective:
     loss = jnp.where(jnp.max(batch['x']) > self.explode_above, jnp.nan, loss)
     return loss, {'mean': jnp.mean(out)}
 
+  def eval_fn(self, params, batch, real):
+    out = self.model.apply({'params': params}, batch['x'])
+    each = jnp.mean(jnp.square(out - batch['y']), axis=1)
+    weight = real.sum().astype(jnp.float32)
+    return {'loss': (jnp.sum(each * real) / weight, weight)}
+
   def batch_shapes(self, batch_size):
     shape = jax.ShapeDtypeStruct((batch_size, self.model.width), jnp.float32)
     return {'x': shape, 'y': shape}
@@ -86,6 +93,34 @@ class ToyObjective:
   def flops_per_step(self, batch_size, is_trained):
     del is_trained
     return 24.0 * batch_size * self.model.width * self.model.hidden
+
+
+class Count:
+  """An evaluator that counts its calls."""
+
+  def __init__(self):
+    self.calls = 0
+
+  def names(self):
+    return ['count']
+
+  def __call__(self, params, partitioner):
+    assert set(params) == {'img', 'llm'}
+    self.calls += 1
+    return {'count': float(self.calls)}
+
+
+def validation(examples=20, batch_size=8):
+  """LossScores of the toy, over examples of its own; the last batch padded."""
+  x = next(Feed(batch_size=examples)(10**6))
+
+  def batches():
+    for first in range(0, examples, batch_size):
+      numbers = np.arange(first, first + batch_size, dtype=np.int32)
+      numbers[numbers >= examples] = -1
+      yield numbers, {name: v[numbers] for name, v in x.items()}
+
+  return scoring.LossScores(ToyObjective(), batches, batch_size)
 
 
 @dataclasses.dataclass
@@ -115,8 +150,27 @@ class Feed:
       step += 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+  """One device, or a partitioner that is given."""
+
+  given: partitioning.Partitioner | None = None
+  data: int = 1
+  model: int = 1
+
+  def partitioner(self, devices=None):
+    if self.given is not None:
+      return self.given
+    mesh = partitioning.make_mesh(devices=devices or jax.devices()[:1])
+    return partitioning.Partitioner(mesh)
+
+
+_OF_RECIPE = ('objective', 'schedule', 'optimizer')
+_OF_LOOP = {field.name for field in dataclasses.fields(recipe_lib.Loop)}
+
+
 def train(model_dir, **overrides):
-  """Runs the loop on the toy."""
+  """Runs the loop on the toy; overrides of its recipe, Loop and arguments."""
   arguments = (
     dict(
       objective=ToyObjective(),
@@ -124,7 +178,6 @@ def train(model_dir, **overrides):
       schedule=BOTH,
       optimizer=optim.Adafactor(min_dim_size_to_factor=16),
       partitioner=None,
-      model_dir=str(model_dir),
       train_steps=8,
       batch_size=16,
       checkpoint_period=3,
@@ -133,10 +186,15 @@ def train(model_dir, **overrides):
     )
     | overrides
   )
-  if arguments['partitioner'] is None:
-    mesh = partitioning.make_mesh(devices=jax.devices()[:1])
-    arguments['partitioner'] = partitioning.Partitioner(mesh)
-  return loop.train_loop(**arguments)
+  how = {k: arguments.pop(k) for k in _OF_LOOP & set(arguments)}
+  recipe = recipe_lib.Recipe(
+    **{name: arguments.pop(name) for name in _OF_RECIPE},
+    loop=recipe_lib.Loop(**how),
+    mesh=Mesh(arguments.pop('partitioner')),
+  )
+  return loop.train_loop(
+    recipe, arguments.pop('feed'), str(model_dir), **arguments
+  )
 
 
 def main():
@@ -158,8 +216,8 @@ def main():
       train_steps=args.train_steps,
       feed=Feed(pause=args.pause),
     )
-  except loop.Preempted:
-    sys.exit(loop.PREEMPTED_EXIT_CODE)
+  except preemption.Preempted:
+    sys.exit(preemption.EXIT_CODE)
 
 
 if __name__ == '__main__':

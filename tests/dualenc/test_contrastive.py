@@ -155,6 +155,24 @@ def test_sigmoid_objective_has_a_bias(objective, random_params):
   assert np.isfinite(loss)
 
 
+@pytest.mark.parametrize('loss', ['softmax', 'sigmoid'])
+def test_what_fills_a_batch_up_is_not_scored(objective, random_params, loss):
+  model = objective.model.clone(bias_init=-10.0)
+  task = DualEncoderObjective(model, loss=loss)
+  params = random_params(task.init)
+  batch = random_batch(task, 8)
+  score = jax.jit(task.eval_fn)
+  five = {name: x[:5] for name, x in batch.items()}
+  _, want = jax.jit(task.loss_fn)(params, five, jax.random.key(0))
+  got = score(params, batch, jnp.arange(8) < 5)
+  for name in ('loss', 'accuracy'):
+    mean, weight = got[name]
+    assert weight == 5 and mean == pytest.approx(float(want[name]), rel=1e-5)
+  all_of_them = score(params, batch, jnp.ones(8, bool))
+  _, whole = jax.jit(task.loss_fn)(params, batch, jax.random.key(0))
+  assert all_of_them['loss'][0] == pytest.approx(float(whole['loss']), rel=1e-6)
+
+
 def test_scale_and_bias_start_as_published(objective):
   model = objective.model.clone(bias_init=-10.0)
 

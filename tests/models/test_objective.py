@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidlm.models.objective import VLMObjective, cross_entropy
+from vidlm.models.objective import (
+  LOSS_NORMALIZING_FACTORS,
+  VLMObjective,
+  cross_entropy,
+)
 from vidlm.models.video_vlm import VideoVLM
+from vidlm.nn import t5
 
 
 class FixedLogits(VideoVLM):
@@ -56,6 +61,36 @@ def test_average_per_sequence() -> None:
   want = (rows[0, :3].mean() + rows[1, :2].mean()) / 2
   value, _ = loss(loss_normalizing_factor='AVERAGE_PER_SEQUENCE')
   assert value == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize('factor', LOSS_NORMALIZING_FACTORS)
+def test_batches_scored_one_by_one_give_the_loss_of_all(factor) -> None:
+  task = dataclasses.replace(TASK, loss_normalizing_factor=factor, z_loss=0.1)
+  _, whole = task.loss_fn({}, BATCH, None)
+  sums = dict.fromkeys(('loss', 'accuracy'), np.zeros(2))
+  for row in range(2):
+    # The other row only fills the batch up.
+    real = jnp.arange(2) == row
+    for name, (mean, weight) in task.eval_fn({}, BATCH, real).items():
+      sums[name] = sums[name] + np.array([mean * weight, weight])
+  for name, (total, weight) in sums.items():
+    assert total / weight == pytest.approx(float(whole[name]), rel=1e-5)
+
+
+def test_no_dropout_where_nothing_trains(monkeypatch) -> None:
+  config = t5.T5Config(dropout_rate=0.5)
+  task = VLMObjective(FixedLogits(llm_config=config))
+  seen = []
+  apply = FixedLogits.apply
+
+  def spy(self, variables, batch, rngs):
+    seen.append(rngs)
+    return apply(self, variables, batch)
+
+  monkeypatch.setattr(FixedLogits, 'apply', spy)
+  task.loss_fn({}, BATCH, jax.random.key(0))
+  task.eval_fn({}, BATCH, jnp.ones(2, bool))
+  assert list(seen[0]) == ['dropout'] and seen[1] == {}
 
 
 def test_z_loss_is_added_to_what_is_trained_not_to_the_metric() -> None:

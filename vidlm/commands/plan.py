@@ -29,23 +29,25 @@ def run(args: argparse.Namespace) -> None:
 
 
 def recipe() -> Any:
-  """The `core.plan.Recipe` that the parsed gin files describe.
+  """The `core.recipe.Recipe` that the parsed gin files describe.
 
   Raises:
     ValueError: If a macro is missing.
   """
-  from vidlm.core import plan
+  from vidlm.core import recipe as recipe_lib
 
-  return plan.Recipe(
+  return recipe_lib.Recipe(
     objective=launch.macro('MODEL'),
     schedule=launch.macro('SCHEDULE'),
     optimizer=launch.macro('OPTIMIZER'),
-    batch_size=launch.macro('BATCH_SIZE'),
-    train_steps=launch.macro('TRAIN_STEPS'),
+    loop=recipe_lib.Loop(
+      train_steps=launch.macro('TRAIN_STEPS'),
+      batch_size=launch.macro('BATCH_SIZE'),
+      frozen_dtype=launch.macro('FROZEN_DTYPE'),
+      grad_clip_norm=launch.macro('GRAD_CLIP_NORM'),
+      peak_flops=launch.macro('PEAK_FLOPS'),
+    ),
     mesh=launch.macro('MESH'),
-    frozen_dtype=launch.macro('FROZEN_DTYPE'),
-    peak_flops=launch.macro('PEAK_FLOPS'),
-    grad_clip_norm=launch.macro('GRAD_CLIP_NORM'),
   )
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from vidlm.core import command_line
 
-# The code after SIGTERM is `loop.PREEMPTED_EXIT_CODE`.
+# The code after SIGTERM is `preemption.EXIT_CODE`.
 _EXIT_STATUS = (
   'Exit status: 0 when all steps are done; 143 after SIGTERM, when a '
   'checkpoint is saved (one process of several is enough to stop all: at the '

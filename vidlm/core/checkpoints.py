@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from vidlm.core import best as best_lib
 from vidlm.core import files, fingerprints, train_state, trees
 
 _PREFIX = 'checkpoint'
@@ -24,7 +25,12 @@ _PREFIX = 'checkpoint'
 class Checkpoints:
   """Saves without holding up the run, and finds the newest that is whole."""
 
-  def __init__(self, model_dir: str, keep: int | None = 2):
+  def __init__(
+    self,
+    model_dir: str,
+    keep: int | None = 2,
+    keep_best: str | None = None,
+  ):
     """Opens MODEL_DIR, making it if need be.
 
     Leftovers of a save that was killed are removed.
@@ -32,10 +38,13 @@ class Checkpoints:
     Args:
       model_dir: Where checkpoint_<step> folders go.
       keep: Newest checkpoints that stay; None keeps all.
+      keep_best: Score whose best checkpoint stays too, recorded in best.json;
+        None for no other than the one recorded there before.
     """
     self._dir = _absolute(model_dir)
+    self._best = best_lib.Best(self._dir, keep_best, keep)
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep,
+      preservation_policy=self._best,
       step_prefix=_PREFIX,
       create=True,
       enable_async_checkpointing=True,
@@ -48,22 +57,39 @@ class Checkpoints:
     """Finished steps, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def save(self, step: int, state: train_state.TrainState) -> None:
+  def is_best(self, scores: Mapping[str, float]) -> bool:
+    """Whether these scores beat those of every checkpoint so far."""
+    return self._best.is_better(scores)
+
+  def save(
+    self,
+    step: int,
+    state: train_state.TrainState,
+    scores: Mapping[str, float] | None = None,
+  ) -> None:
     """Begins to save; errors surface here, at the next save, or in `wait`.
+
+    Args:
+      step: The state's.
+      state: What to save.
+      scores: Of this state, if it was scored; kept with it.
 
     Raises:
       RuntimeError: If a newer checkpoint stands in the way.
     """
     if step in self._manager.all_steps():
       return
+    self.wait()
+    if scores:
+      self._best.propose(step, scores)
     saved = train_state.to_state_dict(state)
-    begun = self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(saved),
-        fingerprints=ocp.args.JsonSave(fingerprints.of(trees.flatten(saved))),
-      ),
-    )
+    items = {
+      'state': ocp.args.StandardSave(saved),
+      'fingerprints': ocp.args.JsonSave(fingerprints.of(trees.flatten(saved))),
+    }
+    if scores:
+      items[best_lib.SCORES] = ocp.args.JsonSave(best_lib.finite(scores))
+    begun = self._manager.save(step, args=ocp.args.Composite(**items))
     if not begun:
       raise RuntimeError(
         f'{self._dir}: checkpoint_{step} was not saved, the folder already '
@@ -74,6 +100,12 @@ class Checkpoints:
     """Waits for saves under way; raises if one failed."""
     self._manager.wait_until_finished()
     self._manager.check_for_errors()
+    # Only now it is whole: best.json never names what isn't there. The best one
+    # before it stayed until here.
+    if self._best.record():
+      steps = self.steps()
+      for step in set(steps) - self._best.kept(steps):
+        self._manager.delete(step)
 
   def close(self) -> None:
     """Waits, and lets go of the folder; raises if a save failed."""
@@ -101,6 +133,13 @@ class Checkpoints:
       ValueError: If there are checkpoints and none can be read; says what is
         wrong with the newest.
     """
+    state = self._newest(abstract)
+    self._best.look(self.steps())
+    return state
+
+  def _newest(
+    self, abstract: train_state.TrainState
+  ) -> train_state.TrainState | None:
     steps = self.steps()
     errors: dict[int, Exception] = {}
     for step in reversed(steps):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 
 @runtime_checkable
@@ -13,6 +13,9 @@ class Objective(Protocol):
 
   Two equal objectives share one compiled step.
   """
+
+  def __hash__(self) -> int:
+    """Equal objectives have equal hashes."""
 
   def init(self, rng: Array) -> Any:
     """Makes parameters, nested, in boxes that name their logical axes."""
@@ -47,4 +50,27 @@ class Objective(Protocol):
       FLOPs over all devices, a multiply-add as two, without
       rematerialisation: 3x the forward pass for what trains, 2x for what is
       frozen but passes a gradient on, 1x for what lies before.
+    """
+
+
+@runtime_checkable
+class Scorable(Objective, Protocol):
+  """An objective whose loss on a validation set can be asked for."""
+
+  def eval_fn(
+    self,
+    params: dict[str, Any],
+    batch: dict[str, Array],
+    real: Bool[Array, 'B'],
+  ) -> dict[str, tuple[Array, Array]]:
+    """Scores a global batch without dropout (t5x's `eval_fn`).
+
+    Args:
+      params: As of `loss_fn`.
+      batch: As `batch_shapes`; lengths of texts may differ.
+      real: [B], False for rows that only fill the batch up.
+
+    Returns:
+      {name: (mean over the real rows, its weight among other batches)}; 'loss'
+      is what trains, other penalties aside.
     """

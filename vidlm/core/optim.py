@@ -53,7 +53,7 @@ class Optimizer:
     stacked: Pattern of the names whose leading axis counts layers.
   """
 
-  config: Any
+  config: optimizers.OptimizerConfig
   groups: tuple[tuple[str, schedules.Schedule], ...]
   trained: tuple[str, ...]
   frozen: tuple[str, ...]

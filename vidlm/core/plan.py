@@ -7,18 +7,17 @@ objective's own count, global and without rematerialisation, because
 
 import argparse
 import collections
-import dataclasses
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidlm.core import files, hardware, optim, step, topology, trees
+from vidlm.core import files, hardware, optim, step, topology
+from vidlm.core import recipe as recipe_lib
 
 # Chip-hours are stated at this share of the peak. Published: 27.9 to 36.8 % for
 # T5 XL, 49.7 % for a 7B decoder (MaxText).
@@ -26,54 +25,8 @@ UTILISATION = 0.5
 DEFAULT_CHIP = 'v5e'
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-  """The part of a training run that decides its cost.
-
-  Attributes:
-    objective: `core.objective.Objective`.
-    schedule: Ordered (pattern, learning rate or None).
-    optimizer: `optim.Adafactor`, `optim.Sgd` or `optim.AdamW`.
-    batch_size: Examples of a global batch.
-    train_steps: Steps of the run.
-    mesh: Has `data`, `model` and `partitioner(devices)`.
-    frozen_dtype: What frozen parameters are kept in.
-    peak_flops: Of one device; None for the topology's, or a v5e's.
-    grad_clip_norm: See `optim.make`.
-    lr_mults: See `optim.make`.
-    wd_mults: See `optim.make`.
-  """
-
-  objective: Any
-  schedule: Sequence[tuple[str, Any]]
-  optimizer: Any
-  batch_size: int
-  train_steps: int
-  mesh: Any
-  frozen_dtype: str = 'bfloat16'
-  peak_flops: float | None = None
-  grad_clip_norm: float | None = None
-  lr_mults: Sequence[tuple[str, float]] | None = None
-  wd_mults: Sequence[tuple[str, float]] | None = None
-
-  def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns {name: shape} of all parameters, without making any."""
-    return trees.flatten(nn.unbox(step.abstract_params(self.objective)))
-
-  def make_optimizer(self) -> optim.Optimizer:
-    """Decides for every parameter whether it trains."""
-    return optim.make(
-      sorted(self.shapes()),
-      self.schedule,
-      self.optimizer,
-      self.grad_clip_norm,
-      self.lr_mults,
-      self.wd_mults,
-    )
-
-
 def plan(
-  recipe: Recipe, slice_: hardware.Topology | None = None
+  recipe: recipe_lib.Recipe, slice_: hardware.Topology | None = None
 ) -> dict[str, Any]:
   """Counts what a recipe needs; nothing is compiled or allocated.
 
@@ -92,19 +45,20 @@ def plan(
   shapes = recipe.shapes()
   optimizer = recipe.make_optimizer()
   chip = slice_.chip if slice_ else hardware.CHIPS[DEFAULT_CHIP]
-  peak = chip.peak_flops if slice_ else recipe.peak_flops or chip.peak_flops
+  how = recipe.loop
+  peak = chip.peak_flops if slice_ else how.peak_flops or chip.peak_flops
   per_step = recipe.objective.flops_per_step(
-    recipe.batch_size, optimizer.is_trained
+    how.batch_size, optimizer.is_trained
   )
   chips = slice_.chips if slice_ else _mesh_size(recipe.mesh)
-  chip_hours = per_step * recipe.train_steps / (peak * UTILISATION) / 3600
+  chip_hours = per_step * how.train_steps / (peak * UTILISATION) / 3600
   return {
     'parameters': count_parameters(shapes, optimizer.trained),
-    'batch_size': recipe.batch_size,
-    'train_steps': recipe.train_steps,
+    'batch_size': how.batch_size,
+    'train_steps': how.train_steps,
     'flops_per_step': per_step,
-    'flops': per_step * recipe.train_steps,
-    'bytes': count_bytes(shapes, optimizer, recipe.frozen_dtype),
+    'flops': per_step * how.train_steps,
+    'bytes': count_bytes(shapes, optimizer, how.frozen_dtype),
     'chip': '/'.join(_chips_of_peak(peak)) or None,
     'chips': chips,
     'peak_flops': peak,
@@ -160,13 +114,13 @@ def _chips_of_peak(peak_flops: float) -> list[str]:
   ]
 
 
-def _mesh_size(mesh: Any) -> int:
+def _mesh_size(mesh: recipe_lib.Mesh) -> int:
   """Chips a recipe's mesh asks for; -1 leaves the number to the machine."""
   return mesh.data * mesh.model if mesh.data > 0 else mesh.model
 
 
 def run(
-  program: str, args: argparse.Namespace, recipe: Recipe
+  program: str, args: argparse.Namespace, recipe: recipe_lib.Recipe
 ) -> dict[str, Any]:
   """`vidlm plan` and `dualenc plan`, after their gin files were parsed.
 
@@ -217,7 +171,7 @@ def child_command(program: str, args: argparse.Namespace) -> list[str]:
 
 
 def compile_train_step(
-  recipe: Recipe, devices: Sequence[Any]
+  recipe: recipe_lib.Recipe, devices: Sequence[Any]
 ) -> jax.stages.Compiled:
   """Compiles the step that training would run, for devices that may not exist.
 
@@ -233,8 +187,8 @@ def compile_train_step(
     recipe.objective,
     recipe.make_optimizer(),
     partitioner,
-    recipe.batch_size,
-    recipe.frozen_dtype,
+    recipe.loop.batch_size,
+    recipe.loop.frozen_dtype,
   )
   with partitioner.activate():
     return built.compile()

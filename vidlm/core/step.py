@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from vidlm.core import objective as objective_lib
 from vidlm.core import optim, partitioning, train_state, trees
 
 
@@ -42,18 +43,20 @@ class Step:
 
 
 @functools.lru_cache(maxsize=16)
-def abstract_params(objective: Any) -> Any:
+def abstract_params(objective: objective_lib.Objective) -> Any:
   """Shapes and axis names of an objective's parameters, boxed."""
   return jax.eval_shape(objective.init, jax.random.key(0))
 
 
-def parameter_shapes(objective: Any) -> dict[str, jax.ShapeDtypeStruct]:
+def parameter_shapes(
+  objective: objective_lib.Objective,
+) -> dict[str, jax.ShapeDtypeStruct]:
   """{name: shape} of an objective's parameters; nothing is allocated."""
   return trees.flatten(nn.unbox(abstract_params(objective)))
 
 
 def build_train_step(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   partitioner: partitioning.Partitioner,
   batch_size: int,
@@ -62,7 +65,7 @@ def build_train_step(
   """Builds the step, or returns that of an earlier run with equal arguments.
 
   Args:
-    objective: `core.objective.Objective`.
+    objective: A model with its loss.
     optimizer: From `optim.make`; its schedules don't enter the step.
     partitioner: Mesh and rules.
     batch_size: Examples of a global batch.
@@ -80,7 +83,7 @@ def build_train_step(
 
 @functools.lru_cache(maxsize=16)
 def _build(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   groups: int,
   partitioner: partitioning.Partitioner,
@@ -108,10 +111,10 @@ def _build(
 
 
 def _step(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   state: train_state.TrainState,
-  batch: Mapping[str, Array],
+  batch: dict[str, Array],
   learning_rates: Array,
   key: Array,
 ) -> tuple[train_state.TrainState, dict[str, Array]]:
@@ -143,7 +146,7 @@ def _step(
 
 
 def abstract_state(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   partitioner: partitioning.Partitioner,
   frozen_dtype: str,
@@ -176,7 +179,7 @@ def abstract_state(
 
 
 def initial_state(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   partitioner: partitioning.Partitioner,
   frozen_dtype: str,
@@ -186,7 +189,7 @@ def initial_state(
   """The state at step 0: loaded parameters where there are, fresh elsewhere.
 
   Args:
-    objective: Has `init`.
+    objective: A model with its loss.
     optimizer: What trains.
     partitioner: Where the state goes.
     frozen_dtype: What frozen leaves are cast to.
@@ -215,7 +218,7 @@ def _key_maker(sharding: jax.sharding.NamedSharding) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _initializer(
-  objective: Any,
+  objective: objective_lib.Objective,
   optimizer: optim.Optimizer,
   partitioner: partitioning.Partitioner,
   frozen_dtype: str,

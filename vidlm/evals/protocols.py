@@ -40,6 +40,13 @@ class Protocol:
   max_length: int = 64
 
 
+# Figures that every task of a metric has, by metric; the headline first.
+FIGURES = {
+  'captions': ('cider', 'bleu4', 'rouge_l', 'mean_words'),
+  'densevid': ('cider',),
+  'answers': ('accuracy', 'normalized_accuracy'),
+  'wups': ('wups', 'wups_0.9'),
+}
 _CAPTION: dict[str, Any] = {
   'kind': 'caption',
   'metric': 'captions',

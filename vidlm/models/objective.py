@@ -12,7 +12,7 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vidlm.models import flops
 from vidlm.models.video_vlm import VideoVLM
@@ -104,20 +104,21 @@ class VLMObjective:
     return self.model.init(rng, batch)['params']
 
   def loss_fn(
-    self, params: Any, batch: dict[str, Array], rng: Array
+    self, params: Any, batch: dict[str, Array], rng: Array | None
   ) -> tuple[Float[Array, ''], dict[str, Array]]:
     """Computes the loss of a batch.
 
     Args:
       params: {img, llm}; frozen parts may be bfloat16.
       batch: see `batch_shapes`.
-      rng: PRNG key, for dropout.
+      rng: PRNG key, for dropout; None for none.
 
     Returns:
       The loss, and metrics: `loss` (without z-loss), `accuracy` of the tokens,
       and `target_tokens`.
     """
-    rngs = {'dropout': rng} if self.model.llm_config.dropout_rate else {}
+    drops = rng is not None and self.model.llm_config.dropout_rate
+    rngs = {'dropout': rng} if drops else {}
     logits = self.model.apply({'params': params}, batch, rngs=rngs)
     targets = batch['decoder_target_tokens']
     weights = batch['decoder_loss_weights'].astype(jnp.float32)
@@ -133,6 +134,34 @@ class VLMObjective:
       'loss': loss - z_term,
       'accuracy': hits.sum() / jnp.maximum(count, 1.0),
       'target_tokens': count,
+    }
+
+  def eval_fn(
+    self,
+    params: Any,
+    batch: dict[str, Array],
+    real: Bool[Array, 'B'],
+  ) -> dict[str, tuple[Float[Array, ''], Float[Array, '']]]:
+    """Scores a batch without dropout: `loss` and `accuracy` of the tokens.
+
+    Args:
+      params: {img, llm}; frozen parts may be bfloat16.
+      batch: See `batch_shapes`.
+      real: [B], False for rows that only fill the batch up.
+
+    Returns:
+      {name: (mean, weight)}; the weight is what the mean is over: tokens, or
+      examples.
+    """
+    weights = batch['decoder_loss_weights'] * real[:, None]
+    batch = {**batch, 'decoder_loss_weights': weights}
+    _, metrics = self.loss_fn(params, batch, None)
+    count = metrics['target_tokens']
+    by_token = self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS'
+    examples = (weights.sum(axis=1) > 0).sum().astype(jnp.float32)
+    return {
+      'loss': (metrics['loss'], count if by_token else examples),
+      'accuracy': (metrics['accuracy'], count),
     }
 
   def _token_weights(self, weights: Float[Array, 'B L']) -> Float[Array, 'B L']:

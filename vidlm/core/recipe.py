@@ -1,0 +1,96 @@
+"""What a run is: `plan` counts it, `loop` trains it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from vidlm.core import objective as objective_lib
+from vidlm.core import optim, optimizers, partitioning, schedules, step
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+  """How a loop runs: its length, seed and periods, in steps.
+
+  Attributes:
+    train_steps: Where to stop.
+    batch_size: Examples of a global batch.
+    seed: Of fresh parameters and dropout.
+    frozen_dtype: What frozen parameters are kept in.
+    grad_clip_norm: Global norm over the trained part; None for no clipping.
+    lr_mults: Ordered (pattern, factor) on the learning rate.
+    wd_mults: Ordered (pattern, factor) on the weight decay.
+    log_period: Between lines of metrics.
+    checkpoint_period: Between checkpoints; the last step is always saved.
+    keep: Newest checkpoints that stay; None for all.
+    eval_period: Between evaluations, the last step always; None for none.
+    keep_best: The score whose best checkpoint stays too; None for none.
+    peak_flops: Of one device, for model FLOP utilisation.
+  """
+
+  train_steps: int
+  batch_size: int
+  seed: int = 0
+  frozen_dtype: str = 'bfloat16'
+  grad_clip_norm: float | None = None
+  lr_mults: optim.Rules | None = None
+  wd_mults: optim.Rules | None = None
+  log_period: int = 50
+  checkpoint_period: int = 1000
+  keep: int | None = 2
+  eval_period: int | None = None
+  keep_best: str | None = None
+  peak_flops: float | None = None
+
+
+@runtime_checkable
+class Mesh(Protocol):
+  """Devices as ('data', 'model'); -1 takes what the other leaves."""
+
+  data: int
+  model: int
+
+  def partitioner(
+    self, devices: Sequence[Any] | None = None
+  ) -> partitioning.Partitioner:
+    """Lays a mesh over the devices (all of them by default)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What trains, on which devices, and how the loop runs.
+
+  Attributes:
+    objective: A model with its loss.
+    schedule: SCHEDULE: ordered (pattern, learning rate or None).
+    optimizer: `optim.Adafactor`, `optim.Sgd` or `optim.AdamW`.
+    loop: How the loop runs.
+    mesh: Devices and sharding.
+  """
+
+  objective: objective_lib.Objective
+  schedule: Sequence[tuple[str, schedules.Schedule | None]]
+  optimizer: optimizers.OptimizerConfig
+  loop: Loop
+  mesh: Mesh
+
+  def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns {name: shape} of all parameters, without making any."""
+    return step.parameter_shapes(self.objective)
+
+  def make_optimizer(self) -> optim.Optimizer:
+    """Decides for every parameter whether and how it trains.
+
+    Raises:
+      ValueError: If SCHEDULE doesn't fit the parameters.
+    """
+    return optim.make(
+      sorted(self.shapes()),
+      self.schedule,
+      self.optimizer,
+      self.loop.grad_clip_norm,
+      self.loop.lr_mults,
+      self.loop.wd_mults,
+    )
