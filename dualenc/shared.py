@@ -55,7 +55,7 @@ def embed_texts(
     ValueError: If there is none.
   """
   return _in_parts(
-    len(texts), lambda rows: towers.embed_texts(texts[rows.start : rows.stop])
+    len(texts), lambda rows: towers.embed_text(texts[rows.start : rows.stop])
   )
 
 

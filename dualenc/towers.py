@@ -14,6 +14,7 @@ from dualenc import data, restored
 from dualenc import views as views_lib
 from dualenc.models import two_towers
 from vidlm.core import inference, prefetch
+from vidlm.data.feed import given
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,12 +42,31 @@ class Towers:
   texts_per_device: int = 256
   devices: Sequence[Any] = ()
 
-  def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, 'n E']:
-    """Unit vectors of texts."""
+  def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, 'n E']:
+    """Unit vectors of texts: a row each."""
+    texts = [texts] if isinstance(texts, str) else list(texts)
     ids = data.tokenize(self.vocabulary, texts, self.text_length)
     program = _texts(self.model, self._mesh)
     found = self._embed(program, ids, self.texts_per_device)
     return np.reshape(found, (len(found), self.model.txt.embed_dim))
+
+  embed_texts = embed_text  # what version 0.1 called it
+
+  def embed_video(self, clips: given.Clips) -> Float[np.ndarray, 'n E']:
+    """Unit vectors of clips: a row each.
+
+    Args:
+      clips: Path of a video or an image, or frames uint8[T, H, W, 3]; or a
+        list of such.
+
+    Raises:
+      FileNotFoundError: If a path leads nowhere.
+      ValueError: If a file doesn't decode.
+    """
+    asked, _ = given.as_list(clips)
+    tower = self.model.img
+    shown = given.read(asked, tower.num_frames, tower.image_size)
+    return self.embed_views(frames[None] for frames, _ in shown)
 
   def embed_frames(
     self,
@@ -117,6 +137,34 @@ class Towers:
     t = float(np.asarray(self.params['t'])[0])
     low, high = two_towers.MIN_LOG_SCALE, two_towers.MAX_LOG_SCALE
     return math.exp(min(max(t, low), high))
+
+
+def load(
+  checkpoint: str,
+  *,
+  clips_per_device: int = 8,
+  texts_per_device: int = 8,
+  devices: Sequence[Any] = (),
+) -> Towers:
+  """Restores a dual encoder to embed a few clips and texts at a time.
+
+  Args:
+    checkpoint: MODEL_DIR of a run or a checkpoint in it, a CLIP in Hugging
+      Face's layout, gs:// or hf://owner/name.
+    clips_per_device: See `Towers`.
+    texts_per_device: See `Towers`.
+    devices: See `Towers`.
+
+  Raises:
+    FileNotFoundError: If there is no finished checkpoint.
+    ValueError: If it is damaged, or no dual encoder.
+  """
+  return load_towers(
+    checkpoint,
+    clips_per_device=clips_per_device,
+    texts_per_device=texts_per_device,
+    devices=devices,
+  )
 
 
 def load_towers(checkpoint: str, **options: Any) -> Towers:

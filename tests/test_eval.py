@@ -108,6 +108,21 @@ def test_captions_of_a_clip_set(folder, model):
     eval_lib.evaluate('run', eval_lib.EvalConfig(str(folder), kind='labels'))
 
 
+def test_no_question_is_cut_whatever_the_model_was_trained_with(folder):
+  task = tasks.ClipTask(
+    name='long_prompts',
+    vocabulary=types.SimpleNamespace(prompt=list),
+    clips=str(folder),
+    split='test',
+    kind='question',
+    prompt='Answer in en: {question}',
+  )
+  # 'Answer in en: q0' has 16 characters.
+  assert eval_lib.prompt_length(task) == 16
+  longer = dataclasses.replace(task, prompt='Answer in English: {question}')
+  assert eval_lib.prompt_length(longer) == 24
+
+
 # What `vidlm eval` was before it captioned through the captioner: one device,
 # batches of one shape, every prompt padded to the longest.
 MODEL = video_vlm.VideoVLM(
@@ -174,7 +189,7 @@ def tiny(clips):
     'decoder_input_tokens': np.ones((1, 4), np.int32),
   }
   shapes = nn.unbox(jax.eval_shape(MODEL.init, jax.random.key(0), batch))
-  rng = np.random.default_rng(0)
+  rng = np.random.default_rng(4)
   params = jax.tree.map(
     # Large enough for clips to differ in their captions.
     lambda x: rng.normal(0, 0.5, x.shape).astype(x.dtype),

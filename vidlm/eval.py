@@ -125,6 +125,15 @@ def predict(
   return dict(zip(table.ids, texts, strict=True))
 
 
+def prompt_length(task: tasks.ClipTask) -> int:
+  """Tokens that every prompt of a task is padded to.
+
+  What a model was trained with may be too short: visual adaptation sees the
+  prompt of captions alone, and questions would be cut.
+  """
+  return vlm_lib.prompt_length(task.vocabulary, task.examples().prompts)
+
+
 def _check_distinct(ids: Sequence[str]) -> None:
   seen: set[str] = set()
   for example_id in ids:

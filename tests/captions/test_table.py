@@ -4,6 +4,7 @@ import io
 
 import av
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 
@@ -68,6 +69,20 @@ def test_a_row_is_a_caption(captions):
   assert texts(failed) == [''] and np.isnan(failed['token_logprob'].iloc[0])
   empty = captions[(captions['caption'] == '') & (captions['status'] == 'ok')]
   assert list(empty['words']) == [0]
+
+
+def test_one_set_prints_its_captions(tmp_path):
+  write_set(tmp_path / 'a', A)
+  captions = browse.read_captions(tmp_path / 'a')
+  assert captions.columns[0] == 'caption' and captions.index.name == 'clip_id'
+  assert list(captions.loc['c0', 'caption']) == A['c0'][0]
+  # In the narrowest terminal too.
+  with pd.option_context('display.width', 40, 'display.max_columns', 2):
+    shown = str(captions)
+  for text in (*A['c0'][0], *A['c1'][0]):
+    assert text in shown
+  with pytest.raises(FileNotFoundError, match='no manifest'):
+    browse.read_captions(tmp_path)
 
 
 def test_read_refuses(tmp_path):

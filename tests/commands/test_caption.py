@@ -2,8 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
+import dualenc
+import vidlm
 from vidlm.data.store import caption_sets as captions_lib
 
 # A file of captions for every video, so that each can be told from the others.
@@ -151,3 +154,34 @@ def test_a_mistake_is_one_line(run, output, more, message):
   assert code == 2 and files(output) == before
   assert errors[-1].startswith('error: ') and message in errors[-1]
   assert not any('Traceback' in line for line in errors)
+
+
+def test_python_says_what_the_command_writes(flags, trained, call, tmp_path):
+  films = flags[2].split('=')[1]
+  command = [
+    *('caption', f'--output={tmp_path / "set"}', f'--videos={films}'),
+    *(f'--checkpoint={trained["vidlm"]}', '--greedy', '--max_length=6'),
+    '--clips_per_device=1',
+  ]
+  assert call('vidlm', command) == 0
+  table = vidlm.read_captions(tmp_path / 'set')
+  expected = dict(table['caption'])
+  assert expected.pop('b') == ''  # it is no video
+  model = vidlm.load(str(trained['vidlm']))
+  paths = [f'{films}/{name}.mp4' for name in expected]
+  said = model.caption(paths, max_length=6)
+  assert said == [[text] for text in expected.values()]
+  assert model.caption(paths[1], max_length=6) == said[1]
+  with pytest.raises(ValueError, match=r'b\.mp4: open_failed: '):
+    model.caption(f'{films}/b.mp4')
+
+
+def test_python_embeds(trained, flags):
+  films = flags[2].split('=')[1]
+  towers = dualenc.load(str(trained['dualenc']))
+  paths = [f'{films}/{name}.mp4' for name in 'acd']
+  clips, texts = towers.embed_video(paths), towers.embed_text(['a', 'ball'])
+  assert clips.shape == (3, 16) and texts.shape == (2, 16)
+  np.testing.assert_allclose(np.linalg.norm(clips, axis=1), 1, rtol=1e-5)
+  np.testing.assert_array_equal(towers.embed_video(paths[1]), clips[1:2])
+  np.testing.assert_array_equal(towers.embed_text('ball'), texts[1:])

@@ -101,7 +101,7 @@ def embeddings(folder, data_set, texts):
   reader = clip_reader.open_clips(str(data_set), 'test')
   return (
     shared.embed_clips(towers, reader),
-    towers.embed_texts(texts(reader)),
+    towers.embed_text(texts(reader)),
     reader,
   )
 

@@ -362,7 +362,7 @@ def test_clip_folder_is_a_checkpoint(small_clip, batch, tmp_path):
   text = ['a cat', 'a dog runs to the left']
   towers = eval_lib.load_towers(str(tmp_path / 'clip'))
   assert towers.model.img.num_frames == 1
-  got = towers.embed_texts(text)
+  got = towers.embed_text(text)
   ids = towers.vocabulary.tokenizer(text, 12)
   with torch.no_grad():
     want = small_clip.text_model(input_ids=torch.tensor(ids)).pooler_output

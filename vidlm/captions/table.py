@@ -54,6 +54,28 @@ def read(
   return pd.concat(tables, ignore_index=True)
 
 
+def read_captions(
+  folder: str | os.PathLike, allow_unfinished: bool = False
+) -> pd.DataFrame:
+  """Reads one caption set, a row a caption, by clip id.
+
+  Args:
+    folder: Of the set, as `vidlm caption --output` made it.
+    allow_unfinished: Also read a set that is still being written.
+
+  Returns:
+    The columns of `read` but `model`, indexed by `clip_id`. `caption` is the
+    first: whatever else a terminal has no room for, it is printed.
+
+  Raises:
+    FileNotFoundError: If the set isn't there, or isn't finished.
+    ValueError: If a file is damaged.
+  """
+  captions = read({'': folder}, allow_unfinished).set_index('clip_id')
+  others = captions.columns.drop(['model', 'caption'])
+  return captions[['caption', *others]]
+
+
 def _long(model: str, table: pa.Table) -> pd.DataFrame:
   """One row a clip to one row a caption."""
   texts = ['captions', 'logprobs', 'lengths']

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -181,19 +181,24 @@ def _program(
   return inference.compile_rows(sample, mesh)
 
 
+def prompt_length(vocabulary: AnyVocabulary, prompts: Iterable[str]) -> int:
+  """Tokens of the longest prompt, rounded up: fewer lengths to compile for."""
+  longest = max((len(vocabulary.prompt(p)) for p in set(prompts)), default=1)
+  return -(-longest // 8) * 8
+
+
 def prompt_tokens(
   vocabulary: AnyVocabulary, prompts: Sequence[str]
 ) -> Int32[np.ndarray, 'n P']:
   """Prompts of any lengths, framed as in training, as rows of one length.
 
   Padding is masked, but the length decides about rounding: give all prompts of
-  a job at once. It is the longest's, rounded up: fewer programs to compile.
+  a job at once.
   """
-  ids = [vocabulary.prompt(text) for text in prompts]
-  length = -(-max(map(len, ids), default=1) // 8) * 8
-  rows = np.zeros((len(ids), length), np.int32)
-  for row, prompt in zip(rows, ids, strict=True):
-    row[: len(prompt)] = prompt
+  rows = np.zeros((len(prompts), prompt_length(vocabulary, prompts)), np.int32)
+  for row, text in zip(rows, prompts, strict=True):
+    ids = vocabulary.prompt(text)
+    row[: len(ids)] = ids
   return rows
 
 
