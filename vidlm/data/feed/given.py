@@ -9,7 +9,7 @@ from jaxtyping import Bool, UInt8
 
 from vidlm.core import processes
 from vidlm.data.feed import pixels
-from vidlm.data.video import decode_pool
+from vidlm.data.video import decode_pool, sampling
 
 # A video, an image, or uint8[T, H, W, 3].
 Clip = str | os.PathLike | np.ndarray
@@ -78,9 +78,9 @@ def read(
     ValueError: If a file doesn't decode.
   """
   paths = [os.fspath(c) for c in clips if not isinstance(c, np.ndarray)]
-  least = max(8, num_frames)
+  how = sampling.Sampling(min_frames=max(8, num_frames))
   tasks = (
-    decode_pool.DecodeTask(os.path.abspath(path), min_frames=least)
+    decode_pool.DecodeTask(os.path.abspath(path), sampling=how)
     for path in paths
   )
   workers = min(processes.cpus(), len(paths))
