@@ -58,9 +58,7 @@ class DualEncoderObjective:
       logit_scale (exp(t), the inverse of the temperature).
     """
     del rng
-    zimg, ztxt, out = self.model.apply(
-      {'params': params}, batch['frames'], batch['text']
-    )
+    zimg, ztxt, out = self._apply(params, batch)
     logits = out['t'] * losses.similarity(zimg, ztxt) + out.get('b', 0.0)
     loss = _LOSSES[self.loss](logits)
     metrics = {
@@ -89,9 +87,7 @@ class DualEncoderObjective:
     Returns:
       {name: (mean over the real rows, their number)}.
     """
-    zimg, ztxt, out = self.model.apply(
-      {'params': params}, batch['frames'], batch['text']
-    )
+    zimg, ztxt, out = self._apply(params, batch)
     logits = out['t'] * losses.similarity(zimg, ztxt) + out.get('b', 0.0)
     # A row that fills up finds itself at once: no loss, and a hit.
     sure = jnp.where(jnp.eye(len(real), dtype=bool), _ITSELF, _OTHERS)
@@ -103,6 +99,10 @@ class DualEncoderObjective:
       'loss': (_LOSSES[self.loss](logits) * rows, count),
       'accuracy': (hits * rows, count),
     }
+
+  def _apply(self, params: dict[str, Any], batch: dict[str, Array]) -> Any:
+    variables = {'params': params}
+    return self.model.apply(variables, batch['frames'], batch['text'])
 
   def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shapes and types of a global batch."""

@@ -54,7 +54,7 @@ class MeshConfig:
     """Lays a mesh over the devices (all of them by default)."""
     mesh = partitioning.make_mesh(self.data, self.model, devices)
     rules = (
-      *(tuple(rule) for rule in self.additional_rules),
+      *((name, axis) for name, axis in self.additional_rules),
       *partitioning.STANDARD_RULES,
     )
     return partitioning.Partitioner(mesh, rules, fsdp=self.fsdp)

@@ -117,7 +117,7 @@ def caption(
   """
   if (clip_dataset is None) == (videos is None):
     raise ValueError('caption: give either a clip set or a folder of videos')
-  frames = {
+  frames: dict[str, Any] = {
     'num_frames': captioner.num_frames,
     'image_size': captioner.image_size,
     'workers': workers,
@@ -125,7 +125,7 @@ def caption(
   source: inputs.Source
   if clip_dataset is not None:
     source = inputs.ClipSetSource(clip_dataset, split, **frames)
-  else:
+  elif videos is not None:
     source = folder.FolderSource(videos, cutting, **frames)
   return caption_source(captioner, source, output, run)
 
@@ -232,7 +232,7 @@ def _rows(
 def _row(
   clip: InputClip, found: captioner_lib.ClipCaptions | None
 ) -> CaptionRow:
-  where = {
+  where: dict[str, Any] = {
     'clip_id': clip.clip_id,
     'video': clip.video,
     'start': clip.start,
@@ -241,7 +241,7 @@ def _row(
   error = clip.error
   if found is not None and not np.all(np.isfinite(found.logprobs)):
     error = 'error: a log-probability is not finite; are the weights sound?'
-  if error:
+  if error or found is None:
     return CaptionRow(**where, status=captions_lib.FAILED, error=error)
   return CaptionRow(
     **where,

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from vidlm.captions import identity, inputs
 from vidlm.core import processes
@@ -110,7 +111,9 @@ class FolderSource:
     self, shards: Sequence[int]
   ) -> Iterator[tuple[int, Iterator[InputClip]]]:
     """See `Source`; the films of later shards are cut ahead."""
-    films = (entry for shard in shards for entry in self._shards[shard])
+    films: Iterator[listing.Entry] = (
+      entry for shard in shards for entry in self._shards[shard]
+    )
     if self._how == 'whole':
       for shard in shards:
         yield shard, self._decode(self._shards[shard])
@@ -141,7 +144,10 @@ class FolderSource:
   def _clip(
     self, entry: listing.Entry, result: decode_pool.DecodeResult
   ) -> InputClip:
-    known = {'clip_id': _text(entry.clip_id), 'video': _text(entry.video)}
+    known: dict[str, Any] = {
+      'clip_id': _text(entry.clip_id),
+      'video': _text(entry.video),
+    }
     reason = entry.reason or result.reason
     if not reason:
       try:

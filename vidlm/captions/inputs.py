@@ -45,15 +45,15 @@ class InputClip:
 
 @runtime_checkable
 class Source(Protocol):
-  """Clips in shards.
+  """Clips in shards."""
 
-  Attributes:
-    num_shards: How many.
-    config: What of the source decides about captions, as plain JSON.
-  """
+  @property
+  def num_shards(self) -> int:
+    """How many there are."""
 
-  num_shards: int
-  config: Mapping[str, Any]
+  @property
+  def config(self) -> Mapping[str, Any]:
+    """What of the source decides about captions, as plain JSON."""
 
   def digest(self, shard: int) -> str:
     """Digest of all that the clips of a shard are made from."""

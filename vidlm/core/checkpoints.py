@@ -289,12 +289,12 @@ def load_params(path: str) -> dict[str, Any]:
     ValueError: If none can be read; says what is wrong with the newest.
   """
   folders = _find_all(path)
-  first: Exception | None = None
+  errors: list[Exception] = []
   for folder in folders:
     try:
       return _read_params(folder)
     except Exception as error:  # damage shows as many types of error
-      first = first or error
+      errors.append(error)
       if folder != folders[-1]:
         logging.warning(
           '%s is damaged or of another kind, trying the one before: %s',
@@ -303,8 +303,8 @@ def load_params(path: str) -> dict[str, Any]:
         )
   raise ValueError(
     f'{folders[0]}: the checkpoint is damaged or of another kind: '
-    f'{_short(first)}'
-  ) from first
+    f'{_short(errors[0])}'
+  ) from errors[0]
 
 
 def _read_params(folder: epath.Path) -> dict[str, Any]:

@@ -168,23 +168,23 @@ def partial_folder(path: PathLike) -> Iterator[Any]:
   Raises:
     ValueError: If it can't be made, or `path` is there and not empty.
   """
-  path = _path(path)
-  temporary = _hidden(path, sole=True)
+  target = _path(path)
+  temporary = _hidden(target, sole=True)
   _remove_tree(temporary)
   make_folder(temporary)
   try:
-    with _told(path, _NO_ROOM):
+    with _told(target, _NO_ROOM):
       yield temporary
-    with _told(path):
-      if _is_remote(path):
-        temporary.rename(path)
+    with _told(target):
+      if _is_remote(target):
+        temporary.rename(target)
       else:
         for folder, _, names in os.walk(temporary):
           for name in names:
             sync(os.path.join(folder, name))
           sync_folder(folder)
-        publish(temporary, path, durable=False)
-        sync_folder(path.parent)
+        publish(temporary, target, durable=False)
+        sync_folder(target.parent)
   except BaseException:
     with contextlib.suppress(Exception):
       _remove_tree(temporary)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 from absl import logging
@@ -25,7 +25,8 @@ class MetricsWriter:
       start_step: Step the run goes on from; lines of later steps, left by a
         run that was killed, are dropped so that each step stands there once.
     """
-    self._file = self._board = None
+    self._file: TextIO | None = None
+    self._board: Any = None
     if jax.process_index() != 0:
       return
     if '://' in model_dir:

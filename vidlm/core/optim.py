@@ -170,14 +170,14 @@ def make(
       'SCHEDULE: every parameter is frozen; give at least one pattern a'
       f' schedule instead of None (patterns: {[p for p, _ in schedule]}).'
     )
-  groups = tuple(schedule[i] for i in active)
+  groups = tuple((p, fn) for p, fn in schedule if fn is not None)
   for pattern, fn in groups:
     _check_schedule(pattern, fn)
   lrs = _factors(lr_mults, names, 'lr_mults', lambda name: 1.0)
-  zero = [pattern for pattern, m in lr_mults or () if not m > 0]
+  zero = [(pattern, m) for pattern, m in lr_mults or () if not m > 0]
   if zero:
     raise ValueError(
-      f'lr_mults: {zero[0]!r} has factor {dict(lr_mults)[zero[0]]}; factors are'
+      f'lr_mults: {zero[0][0]!r} has factor {zero[0][1]}; factors are'
       ' > 0, and a part is frozen by None in SCHEDULE.'
     )
   wds = _factors(

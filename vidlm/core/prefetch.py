@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from vidlm.core import processes
@@ -17,7 +17,7 @@ def prefetch(
   batches: Iterator[Any],
   place: Callable[[Any], Any] = lambda batch: batch,
   size: int = 2,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
   """Makes and places batches in a thread, `size` ahead.
 
   Args:

@@ -49,8 +49,13 @@ class Loop:
 class Mesh(Protocol):
   """Devices as ('data', 'model'); -1 takes what the other leaves."""
 
-  data: int
-  model: int
+  @property
+  def data(self) -> int:
+    """Size of the data axis."""
+
+  @property
+  def model(self) -> int:
+    """Size of the model axis."""
 
   def partitioner(
     self, devices: Sequence[Any] | None = None

@@ -54,8 +54,10 @@ def video_vlm(
       ('image encoder',),
     ),
   ]
-  language = _gemma if isinstance(cfg, gemma.GemmaConfig) else _t5
-  return frames + language(cfg, visual + text_length, target_length)
+  length = visual + text_length
+  if isinstance(cfg, gemma.GemmaConfig):
+    return frames + _gemma(cfg, length, target_length)
+  return frames + _t5(cfg, length, target_length)
 
 
 def _t5(cfg: t5.T5Config, length: int, target_length: int) -> list[Component]:

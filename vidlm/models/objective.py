@@ -117,9 +117,10 @@ class VLMObjective:
       The loss, and metrics: `loss` (without z-loss), `accuracy` of the tokens,
       and `target_tokens`.
     """
-    drops = rng is not None and self.model.llm_config.dropout_rate
-    rngs = {'dropout': rng} if drops else {}
-    logits = self.model.apply({'params': params}, batch, rngs=rngs)
+    rngs: dict[str, Array] = {}
+    if rng is not None and self.model.llm_config.dropout_rate:
+      rngs['dropout'] = rng
+    logits: Any = self.model.apply({'params': params}, batch, rngs=rngs)
     targets = batch['decoder_target_tokens']
     weights = batch['decoder_loss_weights'].astype(jnp.float32)
     losses, z_terms = cross_entropy(

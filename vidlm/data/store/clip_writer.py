@@ -140,8 +140,8 @@ class Split:
       never held as a whole.
   """
 
-  shards: Sequence[str]
-  lengths: Sequence[int]
+  shards: list[str]
+  lengths: list[int]
   index: Iterable[Mapping[str, Any]]
 
 

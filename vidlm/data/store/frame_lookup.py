@@ -17,17 +17,19 @@ Entry = listing.Entry
 
 @runtime_checkable
 class ClipFrames(Protocol):
-  """Clips whose frames can be had.
+  """Clips whose frames can be had."""
 
-  Attributes:
-    clip_ids: In the order of the source.
-    texts: Captions of each clip, as its annotations have them.
-    labels: Class name of each clip; '' for none.
-  """
+  @property
+  def clip_ids(self) -> Sequence[str]:
+    """In the order of the source."""
 
-  clip_ids: Sequence[str]
-  texts: Sequence[Sequence[str]]
-  labels: Sequence[str]
+  @property
+  def texts(self) -> Sequence[Sequence[str]]:
+    """Captions of each clip, as its annotations have them."""
+
+  @property
+  def labels(self) -> Sequence[str]:
+    """Class name of each clip; '' for none."""
 
   def read(self, clip_ids: Iterable[str]) -> Iterator[tuple[bytes, ...]]:
     """Yields the JPEG frames of each clip; () where it isn't there, or is a

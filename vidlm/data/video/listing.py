@@ -143,7 +143,7 @@ def cut_task(
 ) -> decode_pool.DecodeTask:
   """What finds out where a film is cut; see `folder_clips`."""
   costs = sampling.Sampling(limits=cuts.film_limits(limits))
-  return decode_pool.DecodeTask(film.path, cut=how, sampling=costs)
+  return decode_pool.DecodeTask(film.path or '', cut=how, sampling=costs)
 
 
 def cut_clips(film: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:

@@ -81,7 +81,8 @@ def _tar_members(path: str) -> Iterator[Member]:
         yield Member(
           item.name, f'tar:{item.offset_data}:{item.size}', item.size
         )
-        tar.members = []  # else all are kept
+        # Else all are kept; typeshed doesn't know it.
+        tar.members = []  # type: ignore[attr-defined]
       _check_end(path, tar.offset)
   except (tarfile.TarError, OSError, ValueError, EOFError) as error:
     raise DamagedError(

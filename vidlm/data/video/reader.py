@@ -179,7 +179,7 @@ class FrameReader:
       frame = next(frames, None)
       if frame is None and shown is None:
         raise DecodeError('empty', 'no frame could be decoded')
-      at = math.inf if frame is None else self._timestamp(frame, shown_at)
+      at: Any = math.inf if frame is None else self._timestamp(frame, shown_at)
       while position < len(wanted) and at > wanted[position]:
         # Nothing is shown before the first frame: that one stands in.
         if shown is None:
