@@ -9,6 +9,8 @@ import os
 import pathlib
 import sys
 
+from vidlm.core import cpu
+
 TUNABLE = 'glibc.malloc.hugetlb=1'
 _MODE = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
 
@@ -16,10 +18,11 @@ _MODE = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
 def restart() -> None:
   """Starts this command again with huge pages, where that helps.
 
-  Keeps the process id. Does nothing where GLIBC_TUNABLES is set already, or
-  where the kernel doesn't leave the choice to the process.
+  Keeps the process id. Does nothing where GLIBC_TUNABLES is set already, where
+  the kernel doesn't leave the choice to the process, or where JAX will not
+  compute on the CPU or VIDLM_CPU_TRICKS is 0, see `cpu`.
   """
-  if 'GLIBC_TUNABLES' in os.environ or not offered():
+  if 'GLIBC_TUNABLES' in os.environ or not cpu.likely() or not offered():
     return
   os.environ['GLIBC_TUNABLES'] = TUNABLE
   sys.stdout.flush()

@@ -1,11 +1,16 @@
 """The product of a dense layer, with a weight gradient that suits a CPU."""
 
+import functools
 import math
 from typing import Any
 
 import jax
 from jax import lax
+from jax.extend import core as jax_core
+from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from vidlm.core import cpu
 
 
 def dot_general(
@@ -20,8 +25,8 @@ def dot_general(
   transposes the gradient, which is wide in the first half of an MLP, and
   recomputes the activation's derivative in that strided loop. x^T gradient is
   the same sum; x is narrow there, and transposed once for all its products.
-  Here the narrower of the two is transposed. For reverse mode only: JAX has no
-  `jvp` of a function with its own `vjp`.
+  Here the narrower of the two is transposed, where the program is lowered for
+  a CPU and `cpu.tricks` says so; elsewhere this is lax's product.
 
   Args:
     x: [..., *in], contracted over its last axes.
@@ -47,7 +52,8 @@ def dot_general(
       f'dense.dot_general: {dimension_numbers}; only the last axes of x with '
       'the first of the kernel'
     )
-  return _product(x, kernel, count, precision)
+  product = _product if cpu.tricks() else _plain
+  return product(x, kernel, count, precision)
 
 
 def _plain(x: Array, kernel: Array, count: int, precision: Any) -> Array:
@@ -55,54 +61,86 @@ def _plain(x: Array, kernel: Array, count: int, precision: Any) -> Array:
   return lax.dot_general(x, kernel, (axes, ((), ())), precision)
 
 
-_product = jax.custom_vjp(_plain, nondiff_argnums=(2, 3))
+# Of the two ways to give a function a gradient of its own, `custom_vjp` has no
+# forward mode. So the derivative is told forwards, with `_along_kernel` in the
+# place where it is linear in the kernel: a product like any other, but for its
+# transpose, which reverse mode takes.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _product(x: Array, kernel: Array, count: int, precision: Any) -> Array:
+  return _plain(x, kernel, count, precision)
 
 
-def _forward(
-  x: Any, kernel: Any, count: int, precision: Any
-) -> tuple[Array, tuple[Array | None, Array | None]]:
-  # What a frozen kernel's gradient would need is not kept.
-  saved = (
-    x.value if kernel.perturbed else None,
-    kernel.value if x.perturbed else None,
-  )
+@functools.partial(_product.defjvp, symbolic_zeros=True)
+def _jvp(
+  count: int, precision: Any, primals: tuple[Array, Array], tangents: Any
+) -> tuple[Array, Array]:
+  (x, kernel), (along_x, along_kernel) = primals, tangents
   # `_plain`, so that a remat policy sees a product where one is taken.
-  return _plain(x.value, kernel.value, count, precision), saved
-
-
-def _backward(
-  count: int,
-  precision: Any,
-  saved: tuple[Array | None, Array | None],
-  gradient: Any,
-) -> tuple[Array | None, Array | None]:
-  x, kernel = saved
-  of_x = of_kernel = None
-  if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
-    return of_x, of_kernel
-  if kernel is not None:
-    width = kernel.ndim - count
-    axes = (
-      tuple(range(gradient.ndim - width, gradient.ndim)),
-      tuple(range(count, kernel.ndim)),
+  y = _plain(x, kernel, count, precision)
+  parts = []
+  if not isinstance(along_x, jax.custom_derivatives.SymbolicZero):
+    parts.append(_plain(along_x, kernel, count, precision))
+  # Of a frozen kernel nothing is computed, nor x kept for it.
+  if not isinstance(along_kernel, jax.custom_derivatives.SymbolicZero):
+    parts.append(
+      _along_kernel.bind(x, along_kernel, count=count, precision=precision)
     )
-    of_x = lax.dot_general(gradient, kernel, (axes, ((), ())), precision)
-  if x is not None:
-    of_kernel = _kernel_gradient(x, gradient, count, precision)
-  return of_x, of_kernel
+  return y, sum(parts[1:], parts[0]) if parts else jax.numpy.zeros_like(y)
 
 
-def _kernel_gradient(
-  x: Array, gradient: Array, count: int, precision: Any
+def _of_x(
+  gradient: Array, x: Any, kernel: Array, *, count: int, precision: Any
+) -> Array:
+  del x
+  width = kernel.ndim - count
+  axes = (
+    tuple(range(gradient.ndim - width, gradient.ndim)),
+    tuple(range(count, kernel.ndim)),
+  )
+  return lax.dot_general(gradient, kernel, (axes, ((), ())), precision)
+
+
+def _of_kernel(
+  gradient: Array, x: Array, kernel: Any, *, count: int, precision: Any
 ) -> Array:
   """[*in, *out]; the first operand is what XLA's CPU transposes."""
+  del kernel
   tokens = tuple(range(x.ndim - count))
   axes = ((tokens, tokens), ((), ()))
   ins, outs = x.shape[len(tokens) :], gradient.shape[len(tokens) :]
-  if math.prod(ins) <= math.prod(outs):
+
+  def gradient_first(x: Array, gradient: Array) -> Array:  # as lax does
+    order = (*range(len(outs), len(outs) + count), *range(len(outs)))
+    return lax.dot_general(gradient, x, axes, precision).transpose(order)
+
+  def x_first(x: Array, gradient: Array) -> Array:
     return lax.dot_general(x, gradient, axes, precision)
-  order = (*range(len(outs), len(outs) + count), *range(len(outs)))
-  return lax.dot_general(gradient, x, axes, precision).transpose(order)
+
+  if math.prod(ins) > math.prod(outs):
+    return gradient_first(x, gradient)
+  return lax.platform_dependent(
+    x, gradient, cpu=x_first, default=gradient_first
+  )
 
 
-_product.defvjp(_forward, _backward, symbolic_zeros=True)
+def _shape(x: Any, kernel: Any, *, count: int, precision: Any) -> Any:
+  product = functools.partial(_plain, count=count, precision=precision)
+  out = jax.eval_shape(product, x, kernel)
+  return jax.core.ShapedArray(out.shape, out.dtype)
+
+
+def _batched(
+  args: Any, axes: Any, *, count: int, precision: Any
+) -> tuple[Array, int]:
+  product = functools.partial(_plain, count=count, precision=precision)
+  return jax.vmap(product, axes)(*args), 0
+
+
+_along_kernel = jax_core.Primitive('dense_along_kernel')
+_along_kernel.def_impl(_plain)
+_along_kernel.def_abstract_eval(_shape)
+ad.defbilinear(_along_kernel, _of_x, _of_kernel)
+batching.primitive_batchers[_along_kernel] = _batched
+mlir.register_lowering(
+  _along_kernel, mlir.lower_fun(_plain, multiple_results=False)
+)
