@@ -9,10 +9,14 @@ Nothing is imported before it is asked for: `import dualenc` takes no time.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vidlm.core import old_imports
+
 if TYPE_CHECKING:
   from dualenc.towers import Towers, load
 
 __all__ = ['Towers', 'load']
+
+old_imports.install()
 
 
 def __getattr__(name: str) -> Any:

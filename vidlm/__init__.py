@@ -9,6 +9,8 @@ Nothing is imported before it is asked for: `import vidlm` takes no time.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vidlm.core import old_imports
+
 if TYPE_CHECKING:
   from vidlm.captions.model import CaptionModel, load
   from vidlm.captions.table import read_captions
@@ -20,6 +22,8 @@ _HOMES = {
   'load': 'vidlm.captions.model',
   'read_captions': 'vidlm.captions.table',
 }
+
+old_imports.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import copy
 import difflib
+import io
 import logging as py_logging
 import os
 import pathlib
@@ -22,6 +23,8 @@ from typing import Any
 
 import gin
 from absl import flags, logging
+
+from vidlm.core import moved, old_gin
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -137,15 +140,10 @@ def parse_gin(
       raise ValueError(
         f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
       )
-  # gin's second reader takes folders for Python packages. With a checkout on
-  # sys.path `configs` is one, of no file, and breaks it; files are enough.
-  del gin.config._FILE_READERS[1:]
-  try:
+  with _reading(', '.join(files)):
     gin.parse_config_files_and_bindings(
       list(files), [], finalize_config=False, skip_unknown=False
     )
-  except (SyntaxError, NameError, ImportError, AttributeError) as error:
-    raise ValueError(f'{", ".join(files)}: {error}') from error
   known = _macro_names()
   for binding in bindings:
     name = binding.split('=', 1)[0].strip()
@@ -156,7 +154,7 @@ def parse_gin(
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
   before = {name: gin.query_parameter(f'%{name}') for name in known}
   try:
-    gin.parse_config(list(bindings))
+    gin.parse_config([_current(binding) for binding in bindings])
   except (SyntaxError, tokenize.TokenError) as error:
     raise ValueError(
       f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
@@ -164,6 +162,76 @@ def parse_gin(
     ) from error
   for name, value in before.items():
     _check_kind(name, value, gin.query_parameter(f'%{name}'))
+
+
+def parse_text(text: str, name: str) -> None:
+  """Parses the text of a gin file of this version or an earlier one.
+
+  Args:
+    text: May include files of `configs/`.
+    name: What messages call it.
+
+  Raises:
+    ValueError: For a text that gin refuses.
+  """
+  for folder in search_paths():
+    gin.add_config_file_search_path(folder)
+  with _reading(name):
+    gin.parse_config(_File(text, name))
+
+
+class _File(io.StringIO):
+  """A text that gin's messages call by a name."""
+
+  def __init__(self, text: str, name: str):
+    super().__init__(old_gin.current(text))
+    self.name = name
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+  """Lets gin read files as of today; its errors are told in one line."""
+  # gin's own second reader takes folders for Python packages. With a checkout
+  # on sys.path `configs` is one, of no file, and breaks it.
+  gin.config._FILE_READERS[:] = [(_open, os.path.isfile)]
+  try:
+    yield
+  except (
+    SyntaxError,
+    tokenize.TokenError,
+    NameError,
+    ImportError,
+    AttributeError,
+  ) as error:
+    raise ValueError(f'{name}: {error}') from error
+  except ValueError as error:
+    if "doesn't have a parameter named" not in str(error):
+      raise
+    raise ValueError(
+      f'{error}: misspelt, or of an earlier version; take that line out'
+    ) from error
+
+
+def _open(path: str) -> _File:
+  return _File(pathlib.Path(path).read_text(encoding='utf-8'), path)
+
+
+def _current(binding: str) -> str:
+  """`module.Class.argument=value` with today's module, where it has moved."""
+  key, equals, value = binding.partition('=')
+  scope, slash, key = key.strip().rpartition('/')
+  *module, name, argument = ['', *key.split('.')]
+  for old, new in moved.MODULES.items() if any(module) else ():
+    today = f'{new.rpartition(".")[2]}.{name}'
+    meant = f'.{old}'.endswith('.'.join(module)) and _is_configurable(today)
+    if meant and not _is_configurable('.'.join([*module[1:], name])):
+      return f'{scope}{slash}{today}.{argument}{equals}{value}'
+  return binding
+
+
+def _is_configurable(selector: str) -> bool:
+  # gin has no public look-up of what dynamic registration found.
+  return bool(gin.config._REGISTRY.matching_selectors(selector))
 
 
 def _check_kind(name: str, recipe: Any, given: Any) -> None:

@@ -1,0 +1,6 @@
+"""How batches are fed: order, examples, tokens, pixels."""
+
+from vidlm.core import old_imports
+
+# A module had this name before.
+__getattr__ = old_imports.attributes(__name__)

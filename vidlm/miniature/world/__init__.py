@@ -1,0 +1,6 @@
+"""The drawn world."""
+
+from vidlm.core import old_imports
+
+# A module had this name before.
+__getattr__ = old_imports.attributes(__name__)

@@ -1,0 +1,108 @@
+"""What has moved: names that saved runs, recipes and scripts may still say.
+
+One table for gin (`gin_text`) and for Python (`old_imports`). gin reads the old
+names for good: every run ever saved has to load. Python reads them one version
+longer, with a warning. Who moves something adds a row, and corrects the rows
+that led there: no row leads to another.
+"""
+
+# Old module -> new one. The name of a module may be a package's by now.
+MODULES: dict[str, str] = {
+  'vidlm.core.commands': 'vidlm.core.command_line',
+  'vidlm.caption_run': 'vidlm.commands.caption',
+  'vidlm.eval_run': 'vidlm.commands.eval',
+  'vidlm.instruct_run': 'vidlm.commands.instruct',
+  'vidlm.plan_run': 'vidlm.commands.plan',
+  'vidlm.prepare_run': 'vidlm.commands.prepare',
+  'vidlm.convert_run': 'vidlm.commands.convert',
+  'vidlm.convert': 'vidlm.interop.convert',
+  'vidlm.restored': 'vidlm.models.restored',
+  'vidlm.decoding': 'vidlm.models.decoding',
+  'vidlm.samplers': 'vidlm.models.samplers',
+  'vidlm.data.video': 'vidlm.data.video.decoding',
+  'vidlm.data.frames': 'vidlm.data.video.reader',
+  'vidlm.data.sampling': 'vidlm.data.video.sampling',
+  'vidlm.data.cuts': 'vidlm.data.video.cuts',
+  'vidlm.data.stills': 'vidlm.data.video.stills',
+  'vidlm.data.decode_worker': 'vidlm.data.video.worker',
+  'vidlm.data.workers': 'vidlm.data.video.decode_pool',
+  'vidlm.data.clip_lists': 'vidlm.data.video.listing',
+  'vidlm.data.packed': 'vidlm.data.video.packed',
+  'vidlm.data.clip_schema': 'vidlm.data.store.clip_schema',
+  'vidlm.data.records': 'vidlm.data.store.records',
+  'vidlm.data.clip_writer': 'vidlm.data.store.clip_writer',
+  'vidlm.data.clips': 'vidlm.data.store.clip_reader',
+  'vidlm.data.caption_file': 'vidlm.data.store.caption_rows',
+  'vidlm.data.captions': 'vidlm.data.store.caption_sets',
+  'vidlm.data.clip_frames': 'vidlm.data.store.frame_lookup',
+  'vidlm.data.annotations': 'vidlm.data.prepare.annotations',
+  'vidlm.data.claim': 'vidlm.data.prepare.claim',
+  'vidlm.data.shard_plan': 'vidlm.data.prepare.shard_plan',
+  'vidlm.data.staging': 'vidlm.data.prepare.staging',
+  'vidlm.data.prepare': 'vidlm.data.prepare.pipeline',
+  'vidlm.data.beam_run': 'vidlm.data.prepare.beam',
+  'vidlm.data.summary': 'vidlm.data.prepare.summary',
+  'vidlm.data.order': 'vidlm.data.feed.order',
+  'vidlm.data.source': 'vidlm.data.feed.examples',
+  'vidlm.data.tasks': 'vidlm.data.feed.tasks',
+  'vidlm.data.vocabulary': 'vidlm.data.feed.vocabulary',
+  'vidlm.data.feed': 'vidlm.data.feed.batches',
+  'vidlm.data.features': 'vidlm.data.feed.features',
+  'vidlm.data.preprocess': 'vidlm.data.feed.pixels',
+  'vidlm.data.batch_frames': 'vidlm.data.feed.frame_cache',
+  'vidlm.data.preprocessors': 'vidlm.data.feed.preprocessors',
+  'vidlm.data.tf_feed': 'vidlm.data.feed.tf_batches',
+  'vidlm.data.seqio_source': 'vidlm.data.feed.seqio_source',
+  'vidlm.data.seqio_python': 'vidlm.data.feed.seqio_python',
+  'vidlm.data.seqio_tokenizer': 'vidlm.data.feed.seqio_tokenizer',
+  'vidlm.data.overlap': 'vidlm.data.sets.overlap',
+  'vidlm.data.tfds_builder': 'vidlm.data.sets.tfds_builder',
+  'vidlm.data.paper_tasks': 'vidlm.data.sets.paper_tasks',
+  'vidlm.data.gallery': 'vidlm.captions.gallery',
+  'vidlm.captions.browse': 'vidlm.captions.table',
+  'vidlm.captions.caption_set': 'vidlm.captions.outputs',
+  'vidlm.miniature.config': 'vidlm.miniature.world.config',
+  'vidlm.miniature.conversations': 'vidlm.miniature.world.conversations',
+  'vidlm.miniature.corpora': 'vidlm.miniature.world.corpora',
+  'vidlm.miniature.endpoint': 'vidlm.miniature.world.endpoint',
+  'vidlm.miniature.grammar': 'vidlm.miniature.world.grammar',
+  'vidlm.miniature.items': 'vidlm.miniature.world.items',
+  'vidlm.miniature.language': 'vidlm.miniature.world.language',
+  'vidlm.miniature.paths': 'vidlm.miniature.world.paths',
+  'vidlm.miniature.physics': 'vidlm.miniature.world.physics',
+  'vidlm.miniature.pool': 'vidlm.miniature.world.pool',
+  'vidlm.miniature.prepare': 'vidlm.miniature.world.prepare',
+  'vidlm.miniature.questions': 'vidlm.miniature.world.questions',
+  'vidlm.miniature.render': 'vidlm.miniature.world.render',
+  'vidlm.miniature.stills': 'vidlm.miniature.world.stills',
+  'vidlm.miniature.summarizer': 'vidlm.miniature.world.summarizer',
+  'vidlm.miniature.texts': 'vidlm.miniature.world.texts',
+  'vidlm.miniature.vocabulary': 'vidlm.miniature.world.vocabulary',
+  'vidlm.miniature.world': 'vidlm.miniature.world.scenes',
+}
+# Function or class in a module of today -> where it is now. For Python its old
+# module says `__getattr__ = old_imports.attributes(__name__)`.
+OBJECTS: dict[str, str] = {
+  'vidlm.data.feed.batches.draw': 'vidlm.data.feed.order.draw',
+  'vidlm.data.feed.batches.local_numbers': (
+    'vidlm.data.feed.order.local_numbers'
+  ),
+}
+# Argument of a function or class as it is called today -> the argument's new
+# name, or '' for one that is gone and that a restored model can do without.
+ARGUMENTS: dict[str, str] = {}
+
+
+def dotted(name: str) -> str:
+  """Today's name of a module, or of something in one.
+
+  Example:
+    dotted('vidlm.data.captions.read_captions') ->
+      'vidlm.data.store.caption_sets.read_captions'
+  """
+  if name in MODULES:
+    return MODULES[name]
+  parent, dot, rest = name.rpartition('.')
+  if parent in MODULES:
+    name = f'{MODULES[parent]}{dot}{rest}'
+  return OBJECTS.get(name, name)
