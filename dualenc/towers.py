@@ -175,7 +175,7 @@ def load_towers(checkpoint: str, **options: Any) -> Towers:
     **options: Fields of `Towers`, such as clips_per_device.
 
   Raises:
-    FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    FileNotFoundError: If there is no model.gin or no finished checkpoint.
     ValueError: If it is damaged, or no dual encoder.
   """
   model, params, vocabulary, length = restored.load_run(checkpoint)

@@ -3,6 +3,7 @@ CPU-sized ones train a step, and exactly what SCHEDULE names moves."""
 
 import pathlib
 
+import gin
 import jax
 import numpy as np
 import pytest
@@ -98,6 +99,12 @@ def test_config_is_resolved_after_being_written(recipe, tmp_path):
   with launch.isolated_gin():
     launch.parse_gin([str(tmp_path / 'config.gin')])
     assert repr(launch.macro('MODEL')) == first
+  with launch.isolated_gin():
+    runs.parse_run(str(tmp_path))
+    assert repr(launch.macro('MODEL')) == first
+    assert launch.macro('NUM_FRAMES') and launch.macro('IMAGE_SIZE')
+    assert gin.query_parameter('%VOCABULARY')
+    assert 'OPTIMIZER' not in gin.config_str()
 
 
 def random_batch(built, vocab=200):

@@ -142,7 +142,10 @@ def test_retry_failed_does_that_file_again_and_no_other(run, output):
     (['--prompt=What?'], 'is another set (prompt: '),
     (['--clips=shots'], "clips='shots'"),
     (['--clip_dataset=/nowhere'], 'give either a clip set or a folder'),
-    (['--checkpoint=/nowhere'], '/nowhere: no config.gin here or above'),
+    (
+      ['--checkpoint=/nowhere'],
+      '/nowhere: no model.gin or config.gin here or above',
+    ),
     (['--num_samples=0'], 'num_samples=0: need at least 1'),
     (['--num_frames=0'], 'num_frames=0: need at least 1'),
     (['--greedy', '--top_p=0.5'], '--greedy has no --top_p'),

@@ -13,7 +13,7 @@ from dualenc.evals import classification, prompts
 from vidlm.data.store import clip_reader
 from vidlm.evals import captioning, vqa
 
-LINE_OF_NOTHING = 'error: /nowhere: no config.gin here or above; give the '
+LINE_OF_NOTHING = 'error: /nowhere: no model.gin or config.gin here or above;'
 
 
 @pytest.fixture

@@ -19,16 +19,46 @@ def config(tmp_path, monkeypatch):
   (tmp_path / 'data').mkdir()
   (tmp_path / 'data/v.model').write_bytes(b'pieces')
   file = tmp_path / 'recipe.gin'
-  file.write_text("VOCABULARY_PATH = 'data/v.model'\nBATCH_SIZE = 3\n")
+  file.write_text(
+    'from __gin__ import dynamic_registration\n'
+    'from vidlm.data.feed import vocabulary\n'
+    "VOCABULARY_PATH = 'data/v.model'\n"
+    'VOCABULARY = @vocabulary.Vocabulary()\n'
+    'vocabulary.Vocabulary.path = %VOCABULARY_PATH\n'
+    'BATCH_SIZE = 3\n'
+  )
   launch.parse_gin([str(file)], ['BATCH_SIZE=7'])
   return file
 
 
-def test_a_written_run_parses_to_the_same(config, tmp_path):
+def test_a_written_configuration_parses_to_the_same(config, tmp_path):
+  before = gin.config_str()
   runs.write_run(str(tmp_path / 'run'))
   gin.clear_config()
-  runs.parse_run(str(tmp_path / 'run'))
+  launch.parse_gin([str(tmp_path / 'run/config.gin')])
   assert launch.macro('BATCH_SIZE') == 7
+  assert gin.config_str() == before
+
+
+@pytest.mark.parametrize('name', ['model.gin', 'config.gin'])
+def test_a_run_is_read_by_either_file(config, tmp_path, name):
+  runs.write_run(str(tmp_path / 'run'))
+  for other in {'model.gin', 'config.gin'} - {name}:
+    (tmp_path / 'run' / other).unlink()
+  gin.clear_config()
+  runs.parse_run(str(tmp_path / 'run'))
+  path = str(tmp_path / 'run/vocabulary.model')
+  assert launch.macro('VOCABULARY').path == path
+  with pytest.raises(ValueError, match='BATCH_SIZE is not defined'):
+    launch.macro('BATCH_SIZE')  # of training
+
+
+def test_a_vocabulary_that_is_no_file_keeps_its_path(config, tmp_path):
+  (tmp_path / 'data/v.model').unlink()
+  runs.write_run(str(tmp_path / 'run'))
+  assert "VOCABULARY_PATH = 'data/v.model'" in (
+    (tmp_path / 'run/model.gin').read_text()
+  )
 
 
 def test_a_run_that_was_moved_keeps_its_vocabulary(
@@ -45,10 +75,11 @@ def test_a_run_that_was_moved_keeps_its_vocabulary(
   assert (moved / 'vocabulary.model').read_bytes() == b'pieces'
 
 
-def test_config_is_found_from_a_checkpoint(tmp_path):
+def test_a_run_is_found_from_a_checkpoint(tmp_path):
   (tmp_path / 'checkpoint_3' / 'state').mkdir(parents=True)
-  (tmp_path / 'config.gin').write_text('')
   path = str(tmp_path / 'checkpoint_3' / 'state')
-  assert runs.run_config(path) == str(tmp_path / 'config.gin')
+  for name in ('config.gin', 'model.gin'):  # the second wins
+    (tmp_path / name).write_text('')
+    assert runs.find(path) == str(tmp_path / name)
   with pytest.raises(FileNotFoundError, match='MODEL_DIR'):
-    runs.run_config('/')
+    runs.find('/')

@@ -281,7 +281,7 @@ def test_a_run_from_it_and_back(hf, paligemma, tmp_path) -> None:
     back.config.image_token_id = back.model.config.image_token_id = IMAGE
     np.testing.assert_array_equal(their_logits(back), their_logits(theirs))
     bit_equal(str(folder / 'one'), str(target))
-  # With the run's config.gin and tokenizer beside it, it is a checkpoint.
+  # With the run's model.gin and tokenizer beside it, it is a checkpoint.
   vlm = restored.load_vlm(str(target))
   assert vlm.vocabulary.path == f'{target}/vocabulary.json'
 
@@ -294,6 +294,9 @@ def test_convert_through_every_format(hf, paligemma, tmp_path, step_name):
   convert.convert(source, target, format=format)
   bit_equal(source, target)
   if step_name != 'x.npz':
+    names = {path.name for path in pathlib.Path(target).iterdir()}
+    assert ('model.gin' in names) == (step_name == 'run')
+    assert 'config.gin' not in names
     vlm, own = restored.load_vlm(target), restored.load_vlm(source)
     assert vlm.objective.model == own.objective.model
     assert vlm.vocabulary.path.startswith(target)
@@ -325,7 +328,7 @@ def test_weights_alone_want_a_config_beside_them(paligemma, tmp_path):
   assert got.keys() == want.keys()
   for name, value in want.items():
     np.testing.assert_array_equal(got[name], value)
-  (tmp_path / 'run/config.gin').unlink()
+  (tmp_path / 'run/model.gin').unlink()
   with pytest.raises(FileNotFoundError, match='weights without a run: '):
     restored.load_vlm(target)
   (tmp_path / 'run/x.bin').write_bytes(b'\x80\x02}')

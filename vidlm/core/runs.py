@@ -1,32 +1,108 @@
 """What a run leaves beside its checkpoints, so that it can be read again.
 
-MODEL_DIR/config.gin is the resolved configuration; MODEL_DIR/vocabulary.model
-(or .json) is the SentencePiece file or tokenizer.json it was trained with. A
-folder with both can be moved to another machine, where the path in the
-configuration means nothing.
+MODEL_DIR/model.gin says what its model is and how it reads text and frames:
+all that is asked of a run but to go on. MODEL_DIR/config.gin is the resolved
+configuration, for people and for going on. MODEL_DIR/vocabulary.model (or
+.json) is the SentencePiece file or tokenizer.json it was trained with. A folder
+with them can be moved to another machine, where the paths in the configuration
+mean nothing. Runs of earlier versions have no model.gin: what it would say is
+taken out of their config.gin.
 """
 
 import os
+import re
+import tokenize
 
 import gin
+from absl import logging
 
-from vidlm.core import files, launch
+from vidlm.core import files, gin_text, launch, old_gin
 
 CONFIG = 'config.gin'
+MODEL = 'model.gin'
 VOCABULARY = 'vocabulary'
+# Of model.gin; a later version that this one can't read has another.
+FORMAT_VERSION = 1
+# What model.gin is about: with all that these macros reach it is whole.
+_MACROS = (
+  'MODEL',
+  'VOCABULARY',
+  'NUM_FRAMES',
+  'IMAGE_SIZE',
+  'TASK_FEATURE_LENGTHS',
+)
+_PATH = 'VOCABULARY_PATH'
+_VERSION = 'FORMAT_VERSION'
 
 
 def write_run(model_dir: str) -> None:
-  """Writes config.gin and, where VOCABULARY_PATH is a file, a copy of it."""
+  """Writes config.gin, model.gin and, where it is a file, the vocabulary."""
   from etils import epath
 
   folder = epath.Path(model_dir)
   files.make_folder(folder)
-  files.write_text(folder / CONFIG, gin.config_str())
   vocabulary = _vocabulary_path()
   if vocabulary and epath.Path(vocabulary).is_file():
     copy = folder / _copy_name(vocabulary)
     files.write_bytes(copy, epath.Path(vocabulary).read_bytes())
+    vocabulary = copy.name
+  files.write_text(folder / MODEL, model_text(vocabulary))
+  files.write_text(folder / CONFIG, gin.config_str())
+
+
+def model_text(vocabulary: str | None = None) -> str:
+  """The text of model.gin for the gin configuration that is parsed.
+
+  Args:
+    vocabulary: The value of VOCABULARY_PATH: the name of a file beside; by
+      default the path as it is.
+  """
+  whole = gin_text.parse(gin.config_str())
+  needed = gin_text.part(whole, _MACROS)
+  statements = [
+    gin_text.Binding('', _PATH, '', vocabulary)
+    if vocabulary and isinstance(x, gin_text.Binding) and x.path == _PATH
+    else x
+    for x in needed.statements
+  ]
+  version = gin_text.Binding('', _VERSION, '', FORMAT_VERSION)
+  return (
+    '# What `--checkpoint` reads: a model, and how it takes text and frames.\n'
+    f'{gin_text.Text(needed.imports, [version, *statements])}'
+  )
+
+
+def made_of(text: str, vocabulary: str | None = None) -> str:
+  """The text of model.gin for another gin text; clears gin's configuration.
+
+  Args:
+    text: A model, as a recipe has it.
+    vocabulary: See `model_text`.
+  """
+  with launch.isolated_gin():
+    launch.parse_text(text, CONFIG)
+    return model_text(vocabulary)
+
+
+def read_model(folder: str) -> str:
+  """The model.gin of a MODEL_DIR; made of config.gin if there is none.
+
+  Clears gin's configuration.
+
+  Raises:
+    FileNotFoundError: If there is neither.
+    ValueError: As `parse_run`.
+  """
+  from etils import epath
+
+  path = epath.Path(folder) / MODEL
+  if path.exists():
+    return path.read_text()
+  with launch.isolated_gin():
+    parse_run(folder)
+    vocabulary = epath.Path(_vocabulary_path() or '')
+    beside = vocabulary.parent == path.parent
+    return model_text(vocabulary.name if beside else None)
 
 
 def _copy_name(vocabulary: str) -> str:
@@ -36,41 +112,90 @@ def _copy_name(vocabulary: str) -> str:
 
 def _vocabulary_path() -> str | None:
   try:
-    return launch.macro('VOCABULARY_PATH')
+    return launch.macro(_PATH)
   except ValueError:
     return None
 
 
-def run_config(checkpoint: str) -> str:
-  """Path of the config.gin that belongs to a MODEL_DIR or a checkpoint in it.
+def find(checkpoint: str) -> str:
+  """The model.gin of a MODEL_DIR or a checkpoint in it, or else its config.gin.
 
   Raises:
-    FileNotFoundError: If there is none beside or above it.
+    FileNotFoundError: If there is neither beside or above it.
   """
   from etils import epath
 
   path = epath.Path(checkpoint)
   for folder in (path, path.parent, path.parent.parent):
-    if (folder / CONFIG).exists():
-      return os.fspath(folder / CONFIG)
+    for name in (MODEL, CONFIG):
+      if (folder / name).exists():
+        return os.fspath(folder / name)
   raise FileNotFoundError(
-    f'{checkpoint}: no config.gin here or above; give the MODEL_DIR of a run'
+    f'{checkpoint}: no {MODEL} or {CONFIG} here or above; give the MODEL_DIR '
+    'of a run'
   )
 
 
 def parse_run(checkpoint: str) -> None:
-  """Parses the config.gin of a run, with the vocabulary that lies beside it.
+  """Parses what a run says of its model, with the vocabulary beside it.
+
+  Nothing else of the run is read, so that what trained it may be gone.
+
+  Args:
+    checkpoint: A MODEL_DIR, or a checkpoint in one.
 
   Raises:
-    FileNotFoundError: As `run_config`.
+    FileNotFoundError: As `find`.
+    ValueError: If it can't be read; a later version's can't.
   """
   from etils import epath
 
-  config = run_config(checkpoint)
-  launch.parse_gin([config])
+  path = epath.Path(find(checkpoint))
+  text = path.read_text()
+  if path.name == MODEL:
+    _check_version(text, path)
+  else:
+    text = _of_config(text, path)
+  launch.parse_text(text, os.fspath(path))
   original = _vocabulary_path()
   if not original:
     return
-  vocabulary = epath.Path(config).parent / _copy_name(original)
+  vocabulary = path.parent / _copy_name(original)
   if vocabulary.exists():
-    gin.bind_parameter('%VOCABULARY_PATH', os.fspath(vocabulary))
+    gin.bind_parameter(f'%{_PATH}', os.fspath(vocabulary))
+
+
+def _check_version(text: str, path: os.PathLike[str]) -> None:
+  found = re.search(rf'^{_VERSION} = (\d+)$', text, re.MULTILINE)
+  if found is None:
+    raise ValueError(
+      f'{path}: no {_VERSION}; the file is damaged, delete it to read the run '
+      f'by its {CONFIG}'
+    )
+  if int(found[1]) > FORMAT_VERSION:
+    raise ValueError(
+      f'{path}: format version {found[1]}, this version of vidlm reads up to '
+      f'{FORMAT_VERSION}; install a newer one'
+    )
+
+
+def _of_config(text: str, path: os.PathLike[str]) -> str:
+  """What an earlier version's config.gin says of the model."""
+  try:
+    whole = gin_text.parse(old_gin.current(text))
+  except (SyntaxError, tokenize.TokenError):  # gin says where
+    return text
+  if any(isinstance(x, gin_text.Include) for x in whole.statements):
+    # `convert` of an earlier version wrote it: a model, and nothing else.
+    return text
+  needed = gin_text.part(whole, _MACROS)
+  kept = set(map(id, needed.statements))
+  rest = [x for x in whole.statements if id(x) not in kept]
+  unknown = old_gin.unknown_arguments(gin_text.Text(whole.imports, rest))
+  if unknown:
+    logging.warning(
+      '%s: %s: no longer arguments of what trains; not needed to read the run',
+      path,
+      ', '.join(unknown),
+    )
+  return str(old_gin.without_gone(needed))

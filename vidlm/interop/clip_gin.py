@@ -1,7 +1,7 @@
-"""The config.gin of a CLIP that comes without a run.
+"""The recipe of a CLIP that comes without a run, for its model.gin.
 
-With it someone else's CLIP is a dual encoder of one frame. The file names what
-`dualenc` has; nothing is imported from there.
+With it someone else's CLIP is a dual encoder of one frame. The text names what
+`dualenc` has; no module here imports that.
 """
 
 from vidlm.interop import clip_names

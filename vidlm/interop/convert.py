@@ -1,7 +1,8 @@
 """`vidlm convert`: weights from one layout to another, with a card.
 
 A target appears whole or not at all. Beside weights for Hugging Face's classes
-lie the run's config.gin and vocabulary, so that `--checkpoint=TARGET` works.
+lie the run's model.gin and vocabulary, so that `--checkpoint=TARGET` works, and
+its config.gin.
 """
 
 import dataclasses
@@ -144,7 +145,7 @@ class _Run:
       return
     self.path = paths.local(path)
     if weights.has_run(self.path):
-      self.folder = epath.Path(runs.run_config(self.path)).parent
+      self.folder = epath.Path(runs.find(self.path)).parent
     if weights.is_ours(epath.Path(self.path)):
       name = checkpoints.find(self.path).parent.name
       found = re.fullmatch(r'checkpoint_(\d+)', name)
@@ -152,7 +153,8 @@ class _Run:
 
   def text(self) -> str:
     """config.gin, or nothing."""
-    return (self.folder / runs.CONFIG).read_text() if self.folder else ''
+    path = self.folder / runs.CONFIG if self.folder else None
+    return path.read_text() if path and path.exists() else ''
 
   def recipe(self) -> dict[str, str]:
     """Macros of config.gin as they stand there."""
@@ -231,9 +233,10 @@ def _huggingface(
 def _copy_run(folder: epath.Path, run: _Run) -> None:
   if run.folder is None or run.subtree:
     return
-  files = [run.folder / runs.CONFIG, *run.folder.glob(f'{runs.VOCABULARY}.*')]
-  for path in files:
+  beside = [run.folder / runs.CONFIG, *run.folder.glob(f'{runs.VOCABULARY}.*')]
+  for path in beside:
     _copy(path, folder / path.name)
+  files.write_text(folder / runs.MODEL, runs.read_model(str(run.folder)))
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
@@ -252,7 +255,8 @@ def _checkpoint(
     if shape is not None:
       # A CLIP is a whole model of one frame: what scores it needs no more.
       found.setdefault(_TEMPORAL, _no_time(found))
-      files.write_text(folder / runs.CONFIG, clip_gin.text(shape))
+      model = runs.made_of(clip_gin.text(shape))
+      files.write_text(folder / runs.MODEL, model)
   flat = {name: np.asarray(leaf) for name, leaf in found.items()}
   state = train_state.TrainState(
     np.asarray(run.step or 0, np.int32), flat, {}, ()
@@ -272,9 +276,12 @@ def _write_paligemma_run(
   whole = run.describe(weights.numbered(found))
   if not paligemma_gin.is_paligemma(whole):
     return
-  files.write_text(folder / runs.CONFIG, paligemma_gin.text(whole))
   tokenizer = epath.Path(run.path) / paligemma_gin.TOKENIZER
-  _copy(tokenizer, folder / f'{runs.VOCABULARY}.json')
+  copy = folder / f'{runs.VOCABULARY}.json'
+  _copy(tokenizer, copy)
+  text = paligemma_gin.text(whole)
+  model = runs.made_of(text, copy.name if copy.exists() else None)
+  files.write_text(folder / runs.MODEL, model)
 
 
 def _clip_shape(found: dict[str, Leaf], run: _Run) -> clip_names.Shape | None:

@@ -144,7 +144,7 @@ def load_params(
   Args:
     checkpoint: See `open_weights`.
     wanted: Gives {name: shape} of the model; not asked for a checkpoint of
-      ours, whose config.gin describes it already.
+      ours, whose model.gin describes it already.
     vocabulary_size: See `fit`.
     zeros: See `fit_all`.
 

@@ -1,4 +1,4 @@
-"""The config.gin of a PaliGemma that comes without a run.
+"""The recipe of a PaliGemma that comes without a run, for its model.gin.
 
 With it someone else's PaliGemma is a video VLM as the recipes have it: eight
 frames, prompts in PaliGemma's format.

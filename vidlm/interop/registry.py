@@ -29,7 +29,7 @@ class Family:
       that is whole by itself.
     read_table: (config.json, {their name: leaf}) -> the table; ValueError if
       the architecture is of the family but not ours.
-    describe: config.json -> what `export` and config.gin need to know.
+    describe: config.json -> what `export` and model.gin need to know.
   """
 
   name: str

@@ -184,7 +184,7 @@ def numbered(found: Mapping[str, Leaf]) -> dict[str, Leaf]:
 
 
 def has_run(path: str) -> bool:
-  """Whether a config.gin belongs to a path.
+  """Whether a model.gin, or a config.gin, belongs to a path.
 
   That of a folder above counts for a checkpoint of ours alone: a model of
   someone else may lie anywhere.
@@ -193,7 +193,7 @@ def has_run(path: str) -> bool:
     path: A folder.
   """
   try:
-    found = epath.Path(runs.run_config(path))
+    found = epath.Path(runs.find(path))
   except FileNotFoundError:
     return False
   return found.parent == epath.Path(path) or is_ours(epath.Path(path))
@@ -206,18 +206,18 @@ def parse_run(path: str) -> None:
     path: A run, or a file or folder in one.
 
   Raises:
-    FileNotFoundError: If nothing is there, or no config.gin.
+    FileNotFoundError: If nothing is there, or no model.gin and no config.gin.
     ValueError: If what is there is damaged, or a pickle.
   """
   try:
-    runs.run_config(path)
+    runs.find(path)
   except FileNotFoundError:
     if not epath.Path(path).exists():
       raise
     open_weights(path)
     raise FileNotFoundError(
       f'{path}: weights without a run: nothing says which prompts and '
-      'vocabulary go with them; put the config.gin of a run beside them, or '
+      'vocabulary go with them; put the model.gin of a run beside them, or '
       'start one from them (INITIAL_CHECKPOINT_PATH)'
     ) from None
   runs.parse_run(path)

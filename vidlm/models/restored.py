@@ -1,12 +1,10 @@
 """A trained VLM, put together again from its MODEL_DIR."""
 
 import dataclasses
-import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import launch, runs, step
+from vidlm.core import launch, step
 from vidlm.data.feed.vocabulary import AnyVocabulary
 from vidlm.interop import fitting, huggingface, paligemma_gin, paths, weights
 from vidlm.models import objective as objective_lib
@@ -36,7 +34,7 @@ class RestoredVLM:
 
 
 def load_vlm(checkpoint: str) -> RestoredVLM:
-  """Reads a model with the config.gin that lies beside it.
+  """Reads a model as the model.gin that lies beside it says.
 
   The current gin configuration is cleared.
 
@@ -46,7 +44,7 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
       hf://owner/name.
 
   Raises:
-    FileNotFoundError: If there is no config.gin or no finished checkpoint.
+    FileNotFoundError: If there is no model.gin or no finished checkpoint.
     ValueError: If it is no video VLM's, or the weights are damaged.
   """
   folder = paths.local(checkpoint)
@@ -76,7 +74,7 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
 
 
 def _parse(folder: str) -> None:
-  """Parses the config.gin of a folder, or one made from its config.json."""
+  """Parses the model.gin of a folder, or what its config.json amounts to."""
   described = None
   if not weights.has_run(folder):
     described = huggingface.paligemma(folder)
@@ -84,7 +82,5 @@ def _parse(folder: str) -> None:
     weights.parse_run(folder)
     return
   tokenizer = f'{folder}/{paligemma_gin.TOKENIZER}'
-  with tempfile.TemporaryDirectory() as temporary:
-    path = pathlib.Path(temporary) / runs.CONFIG
-    path.write_text(paligemma_gin.text(described, tokenizer))
-    launch.parse_gin([str(path)])
+  text = paligemma_gin.text(described, tokenizer)
+  launch.parse_text(text, f'{folder}/{huggingface.CONFIG}')
