@@ -43,6 +43,13 @@ def test_leaves_the_users_own_choice_alone():
   assert _run(GLIBC_TUNABLES=chosen) == ['1', f"['a b', '--flag=*'] {chosen}"]
 
 
+@pytest.mark.parametrize(
+  'env', [{'VIDLM_CPU_TRICKS': '0'}, {'JAX_PLATFORMS': 'cuda,cpu'}]
+)
+def test_not_where_it_is_switched_off_or_another_backend_computes(env):
+  assert _run(**env) == ['1', "['a b', '--flag=*'] None"]
+
+
 def test_nothing_happens_where_the_kernel_does_not_say(monkeypatch, tmp_path):
   monkeypatch.setattr(huge_pages, '_MODE', tmp_path / 'absent')
   monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
