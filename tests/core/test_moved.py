@@ -44,6 +44,13 @@ def test_a_row_leads_from_a_file_that_is_gone_to_one_that_is_there(old):
   assert (ROOT / new.replace('.', '/')).with_suffix('.py').exists()
 
 
+def test_every_module_of_then_is_there_or_has_a_row():
+  for old in (OLD / 'modules.txt').read_text().split():
+    path = ROOT / old.replace('.', '/')
+    there = path.with_suffix('.py').exists() or path.is_dir()
+    assert there or old in moved.MODULES, f'{old} has moved: add a row'
+
+
 @pytest.mark.parametrize('new', sorted(set(moved.MODULES.values())))
 def test_a_new_module_can_be_imported(new):
   assert importlib.import_module(new).__name__ == new

@@ -59,6 +59,7 @@ MODULES: dict[str, str] = {
   'vidlm.data.tfds_builder': 'vidlm.data.sets.tfds_builder',
   'vidlm.data.paper_tasks': 'vidlm.data.sets.paper_tasks',
   'vidlm.data.gallery': 'vidlm.captions.gallery',
+  'vidlm.evals.ids': 'vidlm.core.ids',
   'vidlm.captions.browse': 'vidlm.captions.table',
   'vidlm.captions.caption_set': 'vidlm.captions.outputs',
   'vidlm.miniature.config': 'vidlm.miniature.world.config',

@@ -49,7 +49,8 @@ class _Finder:
     if new is None:
       return None
     _warn(name, new)
-    return importlib.machinery.ModuleSpec(name, _Loader(new))
+    loader: Any = _Loader(new)  # importlib.abc would be slow to import
+    return importlib.machinery.ModuleSpec(name, loader)
 
 
 def install() -> None:
