@@ -137,6 +137,32 @@ def test_training_is_the_same_to_the_bit(tmp_path, noisy):
   assert ('scores' in items) == noisy
 
 
+def test_parameters_in_parts_score_as_whole_ones(tmp_path):
+  eight = partitioning.Partitioner(
+    partitioning.make_mesh(4, 2), fsdp_min_size=64
+  )
+  found = {}
+  for name, where in (('one', None), ('eight', eight)):
+    state = toy.train(
+      tmp_path / name,
+      partitioner=where,
+      eval_period=4,
+      keep_best='loss',
+      evaluation=validation(),
+    )
+    found[name] = [
+      row['train_eval/loss']
+      for row in rows_of(tmp_path / name)
+      if 'train_eval/loss' in row
+    ]
+  kernel = state.trained['img/Dense_0/kernel']
+  assert kernel.addressable_shards[0].data.size == kernel.size // 8
+  assert len(found['one']) == 2
+  assert found['eight'] == pytest.approx(found['one'], rel=1e-6)
+  best = [record_of(tmp_path / name)['step'] for name in ('one', 'eight')]
+  assert best[0] == best[1]
+
+
 def test_the_last_step_is_scored_and_lines_stand_between_periods(tmp_path):
   toy.train(
     tmp_path,
