@@ -201,9 +201,9 @@ def evaluate(
   refs = protocols.read_references(
     name, config.annotations, config.clip_dataset, config.split
   )
-  vlm = checkpoint
-  if isinstance(checkpoint, str):
-    vlm = restored.load_vlm(checkpoint)
+  vlm = (
+    restored.load_vlm(checkpoint) if isinstance(checkpoint, str) else checkpoint
+  )
   task = tasks.ClipTask(
     name=f'eval_{name}',
     vocabulary=vlm.vocabulary,

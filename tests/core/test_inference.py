@@ -107,6 +107,27 @@ def test_a_process_alone_does_all():
   assert processes.is_first()
 
 
+def test_a_mistake_of_one_process_is_raised_by_all(monkeypatch):
+  sent = []
+
+  def exchange(own):
+    sent.append(own)
+    return [b'+fine', own]
+
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(processes, 'wait_for_all', lambda place, seconds: None)
+  monkeypatch.setattr(processes, '_exchange', exchange)
+  assert processes.gather(lambda: b'too', 'here') == [b'fine', b'too']
+
+  def broken():
+    raise ValueError('clip 7 is broken')
+
+  with pytest.raises(ValueError, match='clip 7 is broken'):
+    processes.gather(broken, 'here')
+  # It was sent all the same, or the others would have waited.
+  assert sent[1] == b'-clip 7 is broken'
+
+
 @pytest.mark.parametrize(('count', 'total'), [(10, 3), (2, 4), (0, 2)])
 def test_parts_cover_everything_once(monkeypatch, count, total):
   parts = []

@@ -40,7 +40,10 @@ class CaptionModel:
     clips: given.Clip,
     prompt: str | None = None,
     num_samples: int = 1,
-    **options: Any,
+    *,
+    max_length: int = 64,
+    sampler: samplers.Sampler | None = None,
+    seed: int = 0,
   ) -> list[str]: ...
 
   @overload
@@ -49,7 +52,10 @@ class CaptionModel:
     clips: list | tuple,
     prompt: str | Sequence[str] | None = None,
     num_samples: int = 1,
-    **options: Any,
+    *,
+    max_length: int = 64,
+    sampler: samplers.Sampler | None = None,
+    seed: int = 0,
   ) -> list[list[str]]: ...
 
   def caption(

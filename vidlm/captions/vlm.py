@@ -120,7 +120,7 @@ class VLMCaptioner:
     """See `Captioner`; with `prompts`, a prompt a clip (`prompt_tokens`)."""
     if prompts is None:
       prompt = self.vocabulary.prompt(self.prompt)  # framed as in training
-      prompts = np.tile(np.int32(prompt), (len(frames), 1))
+      prompts = np.tile(np.array(prompt, np.int32), (len(frames), 1))
     batch = {
       'frames': frames,
       'frame_mask': frame_mask,

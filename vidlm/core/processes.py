@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 
 from absl import logging
@@ -28,6 +29,8 @@ def start(args: argparse.Namespace) -> None:
   # JAX's own service would swallow SIGTERM and tell nobody but whoever asks it;
   # the training loop has a flag of its own, all else may just end.
   jax.config.update('jax_enable_preemption_service', False)
+  if args.multihost or args.process_count > 1:
+    _keep_stdout()
   if args.multihost:
     jax.distributed.initialize()
   elif args.process_count > 1:
@@ -47,6 +50,16 @@ def start(args: argparse.Namespace) -> None:
     jax.process_count(),
     jax.device_count(),
   )
+
+
+def _keep_stdout() -> None:
+  """Keeps standard output for what was asked for, such as scores as JSON.
+
+  Gloo greets its peers there; what libraries print goes to standard error.
+  """
+  sys.stdout.flush()
+  sys.stdout = os.fdopen(os.dup(1), 'w', encoding=sys.stdout.encoding)
+  os.dup2(2, 1)
 
 
 def wait_for_all(place: str, seconds: float) -> None:

@@ -22,6 +22,9 @@ class Sampler(Protocol):
   ) -> Int[Array, '*batch']:
     """Returns one id for each row of `logits`."""
 
+  def __hash__(self) -> int:
+    """Programs are kept by sampler."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Greedy:

@@ -23,15 +23,15 @@ def as_list(clips: Clips) -> tuple[list[Clip], bool]:
     FileNotFoundError: If a path leads nowhere.
     ValueError: If there is none, or one that is no clip.
   """
-  alone = isinstance(clips, str | os.PathLike | np.ndarray)
-  if isinstance(clips, np.ndarray) and clips.ndim == 5:
-    alone = False
-  found = [clips] if alone else list(clips)
+  many = isinstance(clips, list | tuple)
+  if isinstance(clips, np.ndarray):
+    many = clips.ndim == 5
+  found: list[Any] = [*clips] if many else [clips]  # type: ignore[misc]
   if not found:
     raise ValueError('clips: an empty list; give a path, or frames')
   for clip in found:
     _check(clip)
-  return found, alone
+  return found, not many
 
 
 def _check(clip: Any) -> None:
