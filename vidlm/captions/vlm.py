@@ -181,7 +181,7 @@ def _program(
   return inference.compile_rows(sample, mesh)
 
 
-def prompt_length(vocabulary: AnyVocabulary, prompts: Iterable[str]) -> int:
+def prompt_length(vocabulary: Any, prompts: Iterable[str]) -> int:
   """Tokens of the longest prompt, rounded up: fewer lengths to compile for."""
   longest = max((len(vocabulary.prompt(p)) for p in set(prompts)), default=1)
   return -(-longest // 8) * 8
