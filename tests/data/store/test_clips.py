@@ -50,7 +50,7 @@ def test_a_record_has_one_form() -> None:
   from tensorflow.core.example import example_pb2
 
   (row,) = make_rows(1)
-  record = clip_schema.serializer()(row)
+  record = clip_schema.serialize(row)
   parsed = example_pb2.Example.FromString(record)
   assert record == parsed.SerializeToString(deterministic=True)
 

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from array_record.python import array_record_module
+
 from vidlm.data.store import clip_schema, clip_writer
 
 ClipRow = clip_schema.ClipRow
@@ -105,8 +107,6 @@ class ClipReader:
     return records
 
   def _reader(self, shard: int) -> Any:
-    from array_record.python import array_record_module
-
     with self._lock:
       if self._readers[shard] is None:
         self._readers[shard] = array_record_module.ArrayRecordReader(

@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
 from typing import Any
+
+from vidlm.data.store import tf_example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,24 +86,25 @@ def example(row: ClipRow) -> dict[str, Any]:
   return fields
 
 
-def serializer() -> Callable[[ClipRow], bytes]:
-  """Returns a function from a clip to its record.
+def serialize(row: ClipRow) -> bytes:
+  """The record of a clip, as TFDS encodes `features`, in a form of its own.
 
-  TFDS's own leaves the order of a record's fields to protobuf, which takes
-  another one in every process: the same set would never have the same bytes.
+  TFDS leaves the order of a record's fields to protobuf, which takes another
+  one in every process: the same set would never have the same bytes.
   """
-  from tensorflow_datasets.core import example_serializer
-
-  description = features()
-  to_proto = example_serializer.ExampleSerializer(
-    description.get_serialized_info()
-  ).get_tf_example
-
-  def serialize(row: ClipRow) -> bytes:
-    encoded = description.encode_example(example(row))
-    return to_proto(encoded).SerializeToString(deterministic=True)
-
-  return serialize
+  encoded = lambda texts: [text.encode() for text in texts]
+  return tf_example.serialize(
+    {
+      'clip_id': encoded([row.clip_id]),
+      'video': encoded([row.video]),
+      'frames': row.frames,
+      'texts': encoded(row.texts),
+      'questions': encoded(row.questions),
+      'answers': encoded(row.answers),
+      'label': encoded([row.label]),
+    },
+    {'start': [row.start], 'end': [row.end], 'times': row.times},
+  )
 
 
 def index_row(row: ClipRow) -> dict[str, Any]:

@@ -25,7 +25,6 @@ class ShardWriter:
   def __init__(self, path: str | os.PathLike):
     from array_record.python import array_record_module
 
-    self._serialize = clip_schema.serializer()
     self._path = os.fspath(path)
     self._writer = array_record_module.ArrayRecordWriter(
       self._path, _WRITER_OPTIONS
@@ -45,7 +44,7 @@ class ShardWriter:
 
   def write(self, row: ClipRow) -> None:
     """Appends a record; its features are `clip_schema.features()`."""
-    self._writer.write(self._serialize(row))
+    self._writer.write(clip_schema.serialize(row))
 
 
 def write_clips(

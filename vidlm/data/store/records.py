@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from vidlm.data.store import tf_example
+
 
 def encoded_frames(record: bytes) -> list[bytes]:
   """The JPEG frames of a serialized clip record.
@@ -24,11 +26,4 @@ def clip_id(record: bytes) -> str:
 
 
 def _field(record: bytes, name: str) -> Sequence[bytes]:
-  from google.protobuf import message
-  from tensorflow_datasets.proto import tf_example_pb2
-
-  try:
-    example = tf_example_pb2.Example.FromString(record)
-  except message.DecodeError as error:
-    raise ValueError(f'no clip record ({len(record)} bytes): {error}') from None
-  return example.features.feature[name].bytes_list.value
+  return tf_example.parse(record).features.feature[name].bytes_list.value
