@@ -45,21 +45,20 @@ def dot_product_attention(
   sqrt(D), T5 does not (it is folded into the initialisation of its queries).
 
   Args:
-    query: [B, Lq, K, D], in the type of the matrix products.
-    key: [B, Lk, G, D]; K / G neighbouring query heads share one of its heads.
-    value: [B, Lk, G, D].
-    scale: factor on the dot products.
-    bias: [1 or B, K, Lq, Lk], added after scaling.
-    mask: [1 or B, 1 or K, 1 or Lq, Lk], True where a key may be seen.
+    query: Queries, in the type of the matrix products.
+    key: K / G neighbouring query heads share one of its heads.
+    scale: Factor on the dot products.
+    bias: Added after scaling.
+    mask: True where a key may be seen.
     implementation: 'xla' (float32 softmax, any device), 'cudnn' (fused, NVIDIA
       GPU, 16-bit types) or 'tpu' (Pallas flash attention).
-    logit_cap: see `soft_cap`; before bias and mask, 'xla' alone has it.
+    logit_cap: See `soft_cap`; before bias and mask, 'xla' alone has it.
 
   Returns:
-    [B, Lq, K, D] in the type of the query.
+    Attended values in the type of the query.
 
   Raises:
-    ValueError: if the implementation is unknown or lacks what is asked for, or
+    ValueError: If the implementation is unknown or lacks what is asked for, or
       K is no multiple of G.
   """
   if implementation not in _IMPLEMENTATIONS:
@@ -121,7 +120,7 @@ def _xla(query, key, value, bias, mask, scale, logit_cap=0.0):
   logits = dot_products(query, key)
   if scale != 1.0:
     logits = logits * scale
-  logits = soft_cap(logits, logit_cap)
+  logits = soft_cap(logits, logit_cap)  # Before bias and mask, as in Gemma 2.
   if bias is not None:
     logits = logits + bias.astype(jnp.float32)
   if mask is not None:
@@ -162,21 +161,19 @@ def _tpu(query, key, value, bias, mask, scale):
 
 
 def merge_bias(
-  bias: Float[Array, '...'] | None,
-  mask: Bool[Array, '...'] | None,
+  bias: Float[Array, '#B #K #Lq Lk'] | None,
+  mask: Bool[Array, '#B #K #Lq Lk'] | None,
   q_length: int,
   dtype: Any,
-) -> Float[Array, '...'] | None:
+) -> Float[Array, '#B #K Lq Lk'] | None:
   """Writes a mask into an additive bias.
 
   Args:
-    bias: [1 or B, K, Lq, Lk] or None.
-    mask: [1 or B, 1 or K, 1 or Lq, Lk] or None.
     q_length: Lq.
-    dtype: type of the result.
+    dtype: Type of the result.
 
   Returns:
-    [1 or B, 1 or K, Lq, Lk], or None if there is neither bias nor mask.
+    The bias, `mask_value` where the mask is False; None if there is neither.
   """
   if bias is None and mask is None:
     return None
@@ -199,8 +196,8 @@ class MultiHeadDotProductAttention(nn.Module):
 
   Attributes:
     num_heads: K; the width of the queries is split evenly.
-    dtype: type of the matrix products; parameters stay as they are stored.
-    implementation: see `dot_product_attention`.
+    dtype: Type of the matrix products; parameters stay as they are stored.
+    implementation: See `dot_product_attention`.
   """
 
   num_heads: int
@@ -216,16 +213,8 @@ class MultiHeadDotProductAttention(nn.Module):
   ) -> Float[Array, 'B Lq C']:
     """Attends from `inputs_q` to `inputs_kv`, where `mask` is True.
 
-    Args:
-      inputs_q: [B, Lq, C].
-      inputs_kv: [B, Lk, C].
-      mask: [1 or B, 1 or K, 1 or Lq, Lk] or None.
-
-    Returns:
-      [B, Lq, C].
-
     Raises:
-      ValueError: if the width is no multiple of the number of heads.
+      ValueError: If the width is no multiple of the number of heads.
     """
     width = inputs_q.shape[-1]
     if width % self.num_heads:

@@ -19,7 +19,7 @@ def dot_general(
   dimension_numbers: Any,
   precision: Any = None,
 ) -> Float[Array, '...']:
-  """`lax.dot_general` for flax's `nn.Dense` and `nn.DenseGeneral`.
+  """Multiplies as `lax.dot_general`, for flax's `nn.Dense` and `DenseGeneral`.
 
   lax takes the gradient of `kernel` as (gradient^T x)^T. XLA's CPU then
   transposes the gradient, which is wide in the first half of an MLP, and
@@ -32,7 +32,7 @@ def dot_general(
     x: [..., *in], contracted over its last axes.
     kernel: [*in, *out], contracted over its first.
     dimension_numbers: As flax gives them: in this order, without batch axes.
-    precision: Of `lax.dot_general`.
+    precision: Passed on to `lax.dot_general`.
 
   Returns:
     [..., *out].
@@ -103,7 +103,7 @@ def _of_x(
 def _of_kernel(
   gradient: Array, x: Array, kernel: Any, *, count: int, precision: Any
 ) -> Array:
-  """[*in, *out]; the first operand is what XLA's CPU transposes."""
+  """Returns [*in, *out]; XLA's CPU transposes the first operand."""
   del kernel
   tokens = tuple(range(x.ndim - count))
   axes = ((tokens, tokens), ((), ()))

@@ -20,9 +20,9 @@ def pad_to(x: Array, multiple: int, axis: int) -> Array:
   """Pads one axis with zeros to a multiple.
 
   Args:
-    x: any array.
-    multiple: the length afterwards is divisible by it.
-    axis: which axis.
+    x: Any array.
+    multiple: The length afterwards is divisible by it.
+    axis: Which axis.
 
   Returns:
     `x`, longer along `axis`.
@@ -46,15 +46,8 @@ def flash_attention(
   """Runs the kernel on one device.
 
   Args:
-    query: [B, Lq, K, D].
-    key: [B, Lk, K, D].
-    value: [B, Lk, K, D].
-    bias: [1 or B, 1 or K, Lq, Lk] or None.
-    key_mask: [B, Lk], True where a key may be seen.
-    scale: factor on the dot products.
-
-  Returns:
-    [B, Lq, K, D].
+    key_mask: True where a key may be seen.
+    scale: Factor on the dot products.
   """
   q_length = query.shape[1]
   # The kernel multiplies the bias by its own scale: scale the queries instead.
@@ -84,15 +77,8 @@ def sharded_flash_attention(
   """Runs the kernel on every shard of the active mesh.
 
   Args:
-    query: [B, Lq, K, D].
-    key: [B, Lk, K, D].
-    value: [B, Lk, K, D].
-    bias: [1 or B, 1 or K, Lq, Lk] or None.
-    key_mask: [B, Lk], True where a key may be seen.
-    scale: factor on the dot products.
-
-  Returns:
-    [B, Lq, K, D].
+    key_mask: True where a key may be seen.
+    scale: Factor on the dot products.
   """
   mesh = _active_mesh()
   if mesh is None:

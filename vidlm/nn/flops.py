@@ -9,17 +9,17 @@ from vidlm.nn import gemma, t5, vit
 
 
 def dense(tokens: int, weights: int) -> float:
-  """FLOPs of sending tokens through kernels of so many weights."""
+  """Returns FLOPs of sending tokens through kernels of so many weights."""
   return 2.0 * tokens * weights
 
 
 def attention(queries: int, keys: int, joined: int) -> float:
-  """FLOPs of scores and of weighted values, over heads of a joint width."""
+  """Returns FLOPs of scores and weighted values, heads of a joint width."""
   return 4.0 * queries * keys * joined
 
 
 def passes(trained: bool, carries: bool) -> int:
-  """How often a training step spends the forward FLOPs of a part of a model.
+  """Returns how often a training step spends the forward FLOPs of a part.
 
   Args:
     trained: Whether any of its own parameters is.
@@ -31,7 +31,7 @@ def passes(trained: bool, carries: bool) -> int:
 def transformer(
   length: int, width: int, depth: int, mlp_dim: int, mlp_kernels: int = 2
 ) -> float:
-  """FLOPs of a stack of encoder blocks on one sequence.
+  """Returns FLOPs of a stack of encoder blocks on one sequence.
 
   Args:
     length: Tokens.
@@ -48,12 +48,12 @@ def transformer(
 
 
 def patches(tokens: int, patch_size: int, width: int) -> float:
-  """FLOPs of embedding patches of RGB pixels."""
+  """Returns FLOPs of embedding patches of RGB pixels."""
   return dense(tokens, 3 * patch_size**2 * width)
 
 
 def vit_forward(variant: str, image_size: int) -> float:
-  """FLOPs of a ViT without head on one image.
+  """Returns FLOPs of a ViT without head on one image.
 
   Args:
     variant: E.g. 'G/14'.
@@ -66,7 +66,7 @@ def vit_forward(variant: str, image_size: int) -> float:
 
 
 def t5_encoder(config: t5.T5Config, length: int) -> float:
-  """FLOPs of a T5 encoder on one sequence of S tokens."""
+  """Returns FLOPs of a T5 encoder on one sequence of S tokens."""
   joined = config.num_heads * config.head_dim
   kernels = 4 * config.emb_dim * joined + _t5_mlp(config)
   return config.num_encoder_layers * (
@@ -75,14 +75,14 @@ def t5_encoder(config: t5.T5Config, length: int) -> float:
 
 
 def t5_cross_kv(config: t5.T5Config, encoder_length: int) -> float:
-  """FLOPs of projecting cross-attention keys and values of S tokens once."""
+  """Returns FLOPs of projecting cross-attention's keys and values once."""
   joined = config.num_heads * config.head_dim
   kernels = 2 * config.emb_dim * joined
   return config.num_decoder_layers * dense(encoder_length, kernels)
 
 
 def t5_decoder(config: t5.T5Config, encoder_length: int, length: int) -> float:
-  """FLOPs of a decoder on one target, given cross keys and values.
+  """Returns FLOPs of a decoder on one target, given cross keys and values.
 
   Args:
     config: Sizes.
@@ -97,7 +97,7 @@ def t5_decoder(config: t5.T5Config, encoder_length: int, length: int) -> float:
 
 
 def t5_logits(config: t5.T5Config, length: int) -> float:
-  """FLOPs of the output layer on one target of L tokens."""
+  """Returns FLOPs of the output layer on one target of L tokens."""
   return dense(length, config.emb_dim * config.vocab_size)
 
 
@@ -107,7 +107,7 @@ def _t5_mlp(config: t5.T5Config) -> int:
 
 
 def gemma_layers(config: gemma.GemmaConfig, length: int, keys: int) -> float:
-  """FLOPs of all layers on some tokens of one sequence.
+  """Returns FLOPs of all layers on some tokens of one sequence.
 
   A sliding window saves nothing: masked products are computed.
 

@@ -42,18 +42,18 @@ class Gemma(nn.Module):
     """Returns logits of a text-to-text model; id 0 is padding.
 
     Args:
-      encoder_input_tokens: [B, S], the prefix.
-      decoder_input_tokens: [B, L], targets shifted right behind a 0.
+      encoder_input_tokens: The prefix.
+      decoder_input_tokens: Targets shifted right behind a 0.
 
     Returns:
-      float32 logits [B, L, V].
+      Logits in float32.
     """
     mask = encoder_input_tokens > 0
     x = self.embed(encoder_input_tokens)
     return self.forward(x, mask, decoder_input_tokens)
 
   def embed(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L C']:
-    """Embeds token ids [B, L] to [B, L, C]."""
+    """Embeds token ids."""
     return self.embedder(tokens)
 
   def forward(
@@ -62,16 +62,13 @@ class Gemma(nn.Module):
     mask: Bool[Array, 'B S'],
     decoder_input_tokens: Int[Array, 'B L'],
   ) -> Float[Array, 'B L V']:
-    """Returns float32 logits [B, L, V] of whole targets.
+    """Returns float32 logits of whole targets.
 
     Args:
-      embeddings: [B, S, C], the prefix.
-      mask: [B, S], True for real positions.
-      decoder_input_tokens: [B, L], targets shifted right; the first is not
-        read, padding sits at the end.
-
-    Returns:
-      [B, L, V].
+      embeddings: The prefix.
+      mask: True for real positions.
+      decoder_input_tokens: Targets shifted right; the first is not read,
+        padding sits at the end.
     """
     y = self.embed(decoder_input_tokens[:, 1:])
     x, y = self.stack(embeddings, y, prefix_of(mask))
@@ -83,8 +80,7 @@ class Gemma(nn.Module):
     """Reads the prefix.
 
     Args:
-      embeddings: [B, S, C].
-      mask: [B, S], True for real positions.
+      mask: True for real positions.
 
     Returns:
       What decoding needs of it: {'key', 'value'} [layers, B, S, G, D], and
@@ -97,7 +93,9 @@ class Gemma(nn.Module):
     """Returns what the steps read of a clip: all of `encode`."""
     return encoded
 
-  def init_cache(self, batch: int, samples: int, length: int) -> KeyValue:
+  def init_cache(
+    self, batch: int, samples: int, length: int
+  ) -> dict[str, Float[Array, 'layers B R L G D']]:
     """Returns an empty cache for the tokens after the prefix.
 
     Args:
@@ -106,7 +104,7 @@ class Gemma(nn.Module):
       length: L, the most tokens that will be decoded.
 
     Returns:
-      {'key', 'value'}: zeros [layers, B, R, L, G, D].
+      {'key', 'value'}: zeros.
     """
     cfg = self.config
     heads, size = cfg.num_kv_heads, cfg.head_dim
@@ -121,21 +119,23 @@ class Gemma(nn.Module):
     self,
     tokens: Int[Array, 'B R'],
     index: Int[Array, ''],
-    cache: KeyValue,
+    cache: dict[str, Float[Array, 'layers B R L G D']],
     cross_kv: KeyValue,
     mask: Bool[Array, 'B S'],
-  ) -> tuple[Float[Array, 'B R V'], KeyValue]:
+  ) -> tuple[
+    Float[Array, 'B R V'], dict[str, Float[Array, 'layers B R L G D']]
+  ]:
     """Decodes one token of each of R samples a clip.
 
     Args:
-      tokens: [B, R], the tokens decoded last (of no meaning at the start).
-      index: how many were decoded before.
-      cache: from `init_cache` or the step before.
-      cross_kv: from `encode`, one copy a clip.
-      mask: [B, S], True for real positions of the prefix.
+      tokens: The tokens decoded last (of no meaning at the start).
+      index: How many were decoded before.
+      cache: From `init_cache` or the step before.
+      cross_kv: From `encode`, one copy a clip.
+      mask: True for real positions of the prefix.
 
     Returns:
-      float32 logits [B, R, V] of the next tokens, and the new cache.
+      Logits of the next tokens in float32, and the new cache.
     """
     key_value = {name: cross_kv[name] for name in ('key', 'value')}
     x, cache = self.stack.step(

@@ -10,29 +10,30 @@ class GemmaConfig:
   """Sizes of a Gemma; the defaults are PaliGemma's Gemma 1 of 2B.
 
   Attributes:
-    vocab_size: rows of the embedding; PaliGemma adds 1,024 places and 128
+    vocab_size: Rows of the embedding; PaliGemma adds 1,024 places and 128
       segments to 256,000 pieces, Hugging Face's table 64 unused rows more.
     emb_dim: C.
-    num_layers: depth.
-    mlp_dim: width between gate and output.
+    num_layers: Depth.
+    mlp_dim: Width between gate and output.
     num_heads: K, of queries.
     num_kv_heads: G, of keys and values; divides K.
     head_dim: D.
-    query_scale: factor on the dot products; 0 for 1 / sqrt(D). Gemma 2 takes
+    query_scale: Factor on the dot products; 0 for 1 / sqrt(D). Gemma 2 takes
       1 / sqrt(query_pre_attn_scalar), which is 1 / sqrt(C / K) at 27B.
-    post_norms: also normalise what a block adds (Gemma 2).
-    attn_logit_cap: tanh cap on attention logits, 50 in Gemma 2; 0 for none.
-    final_logit_cap: tanh cap on the output logits, 30 in Gemma 2; 0 for none.
-    sliding_window: keys that layers 0, 2, ... see back from a token, 4,096 in
+    post_norms: Also normalise what a block adds (Gemma 2).
+    attn_logit_cap: Tanh cap on attention logits, 50 in Gemma 2; 0 for none.
+    final_logit_cap: Tanh cap on the output logits, 30 in Gemma 2; 0 for none.
+    sliding_window: Keys that layers 0, 2, ... see back from a token, 4,096 in
       Gemma 2; 0 for all. The prefix sees the whole prefix in any layer, as
       PaliGemma 2 does.
-    rope_max_wavelength: of the rotary positions.
-    norm_epsilon: of the RMSNorms.
-    dropout_rate: on what a block adds, only when a 'dropout' key is given.
-    scan_layers: one scanned layer in place of `layers_{i}`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products.
-    attention: implementation within the prefix, see
+    rope_max_wavelength: Wavelength of the slowest rotary pair.
+    norm_epsilon: Added to the mean square in every RMSNorm.
+    dropout_rate: Share dropped of what a block adds, only when a 'dropout' key
+      is given.
+    scan_layers: One scanned layer in place of `layers_{i}`.
+    remat_policy: See `layers.REMAT_POLICIES`.
+    dtype: Type of activations and matrix products.
+    attention: Implementation within the prefix, see
       `attention.dot_product_attention`; a cap needs 'xla'.
   """
 

@@ -17,7 +17,7 @@ from vidlm.core import partitioning
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import layers
 from vidlm.nn.gemma_config import GemmaConfig
-from vidlm.nn.prefix_attention import KeyValue, prefix_attention
+from vidlm.nn.prefix_attention import prefix_attention
 
 
 class RMSNorm(nn.Module):
@@ -48,12 +48,12 @@ def rotate(
   """Turns the halves of each head by angles that grow with the position.
 
   Args:
-    x: [B, L, K, D], queries or keys.
-    positions: [B, L]; only their differences matter to attention.
-    max_wavelength: of the slowest pair.
+    x: Queries or keys.
+    positions: Only their differences matter to attention.
+    max_wavelength: Wavelength of the slowest pair.
 
   Returns:
-    [B, L, K, D] in the type of `x`; computed in float32.
+    The turned heads in the type of `x`; computed in float32.
   """
   half = x.shape[-1] // 2
   # In NumPy: XLA's float32 powers are off by more than a rounding.
@@ -102,11 +102,11 @@ class Einsum(nn.Module):
   """A kernel called `w`, with an initialisation by its fan-in.
 
   Attributes:
-    shape: of the kernel.
-    axes: its logical axes.
-    fan_in: the axes that are summed over.
-    batch: axes that count neither as input nor as output.
-    dtype: type of the product.
+    shape: Shape of the kernel.
+    axes: Its logical axes.
+    fan_in: The axes that are summed over.
+    batch: Axes that count neither as input nor as output.
+    dtype: Type of the product.
   """
 
   shape: tuple[int, ...]
@@ -131,9 +131,9 @@ def kernel_init(
   """Returns a truncated normal of variance 1 / fan-in.
 
   Args:
-    fan_in: axes of the kernel that are summed over.
-    batch: axes that count neither as input nor as output.
-    ndim: dimensions of the kernel.
+    fan_in: Axes of the kernel that are summed over.
+    batch: Axes that count neither as input nor as output.
+    ndim: Dimensions of the kernel.
   """
   rest = tuple(i for i in range(ndim) if i not in fan_in + batch)
   return nn.initializers.variance_scaling(
@@ -170,16 +170,8 @@ class Attention(nn.Module):
 
   def project(
     self, x: Float[Array, 'B L C'], positions: Int[Array, 'B L']
-  ) -> tuple[Float[Array, 'B L K D'], KeyValue]:
-    """Projects to queries, and to keys and values, with their positions.
-
-    Args:
-      x: [B, L, C].
-      positions: [B, L].
-
-    Returns:
-      [B, L, K, D], and {'key', 'value'} [B, L, G, D].
-    """
+  ) -> tuple[Float[Array, 'B L K D'], dict[str, Float[Array, 'B L G D']]]:
+    """Projects to queries, and to keys and values, with their positions."""
     cfg = self.config
     if cfg.num_heads == cfg.num_kv_heads:
       query, key, value = self.qkv_einsum('blc,pkcd->pblkd', x)
@@ -192,18 +184,13 @@ class Attention(nn.Module):
   def within(
     self,
     query: Float[Array, 'B S K D'],
-    key_value: KeyValue,
+    key_value: dict[str, Float[Array, 'B S G D']],
     mask: Bool[Array, 'B 1 1 S'],
   ) -> Float[Array, 'B S C']:
     """Attends within the prefix, in both directions.
 
     Args:
-      query: [B, S, K, D].
-      key_value: [B, S, G, D].
-      mask: [B, 1, 1, S], True for real positions.
-
-    Returns:
-      [B, S, C].
+      mask: True for real positions.
     """
     x = attention_lib.dot_product_attention(
       query,
@@ -219,8 +206,8 @@ class Attention(nn.Module):
   def beyond(
     self,
     query: Float[Array, 'B R L K D'],
-    prefix: KeyValue,
-    own: KeyValue,
+    prefix: dict[str, Float[Array, 'B S G D']],
+    own: dict[str, Float[Array, 'B R Lk G D']],
     prefix_mask: Bool[Array, 'B #L S'],
     own_mask: Bool[Array, 'L Lk'],
   ) -> Float[Array, 'B R L C']:

@@ -17,22 +17,27 @@ from vidlm.core import partitioning
 from vidlm.nn import layers
 from vidlm.nn.gemma_config import GemmaConfig
 from vidlm.nn.gemma_layers import Attention, FeedForward, RMSNorm
-from vidlm.nn.prefix_attention import KeyValue
 from vidlm.nn.t5_layers import dropout
+
+# Tokens of R samples a clip, and the caches of all layers.
+StepCarry = tuple[
+  Float[Array, 'B R C'], dict[str, Float[Array, 'layers B R L G D']]
+]
 
 
 class Prefix(NamedTuple):
   """Where the prefix is real, and which position each token has.
 
   Attributes:
-    mask: bool[B, S].
-    positions: int32[B, S], counting real tokens alone.
-    length: int32[B], how many those are.
+    mask: True for real tokens.
+    positions: Number of each token, counting real ones alone.
+    length: How many real ones there are.
   """
 
-  mask: Array
-  positions: Array
-  length: Array
+  # Shapes unchecked: a pytree is also rebuilt around things that are no arrays.
+  mask: Array  # bool[B, S]
+  positions: Array  # int32[B, S]
+  length: Array  # int32[B]
 
 
 def prefix_of(mask: Bool[Array, 'B S']) -> Prefix:
@@ -45,14 +50,14 @@ class View(NamedTuple):
   """What the tokens after a prefix see, in all layers or near by.
 
   Attributes:
-    prefix: bool[B, 1 or L, S].
-    own: bool[L, Lk].
-    near_prefix: the same within the sliding window, or None.
-    near_own: the same within the sliding window, or None.
+    prefix: True where a token of the prefix is seen.
+    own: True where one of the tokens after it is seen.
+    near_prefix: The same within the sliding window, or None.
+    near_own: The same within the sliding window, or None.
   """
 
-  prefix: Array
-  own: Array
+  prefix: Array  # bool[B, 1 or L, S]
+  own: Array  # bool[L, Lk]
   near_prefix: Array | None = None
   near_own: Array | None = None
 
@@ -77,10 +82,10 @@ def view_of(
   """Returns who is seen from tokens after a prefix.
 
   Args:
-    prefix: what they follow.
-    queries: [L], their numbers after it, from 0; -1 sees the prefix alone.
-    keys: [Lk], numbers of the tokens whose keys there are.
-    window: see `GemmaConfig.sliding_window`.
+    prefix: What they follow.
+    queries: Their numbers after it, from 0; -1 sees the prefix alone.
+    keys: Numbers of the tokens whose keys there are.
+    window: See `GemmaConfig.sliding_window`.
 
   Returns:
     The `View`.
@@ -120,10 +125,10 @@ class Layer(nn.Module):
     """Applies the layer to a prefix and to all that follows it.
 
     Args:
-      carry: [B, S, C] and [B, L, C].
-      windowed: whether this layer has a sliding window.
-      prefix: mask and positions of the first.
-      view: what the second sees.
+      carry: The prefix, and what follows it.
+      windowed: Whether this layer has a sliding window.
+      prefix: Mask and positions of the first.
+      view: What the second sees.
 
     Returns:
       The new carry and None.
@@ -143,16 +148,8 @@ class Layer(nn.Module):
 
   def prefill(
     self, x: Float[Array, 'B S C'], prefix: Prefix
-  ) -> tuple[Float[Array, 'B S C'], KeyValue]:
-    """Applies the layer to a prefix; returns its keys and values too.
-
-    Args:
-      x: [B, S, C].
-      prefix: mask and positions.
-
-    Returns:
-      [B, S, C], and {'key', 'value'} [B, S, G, D].
-    """
+  ) -> tuple[Float[Array, 'B S C'], dict[str, Float[Array, 'B S G D']]]:
+    """Applies the layer to a prefix; returns its keys and values too."""
     x = _constrain(x)
     query, key_value = self.attn.project(
       self.pre_attention_norm(x), prefix.positions
@@ -162,25 +159,25 @@ class Layer(nn.Module):
 
   def step(
     self,
-    carry: tuple[Float[Array, 'B R C'], KeyValue],
+    carry: StepCarry,
     layer: Int[Array, ''],
     windowed: Bool[Array, ''],
-    key_value: KeyValue,
+    key_value: dict[str, Float[Array, 'B S G D']],
     slot: Int[Array, ''],
     positions: Int[Array, 'B R'],
     view: View,
-  ) -> tuple[tuple[Float[Array, 'B R C'], KeyValue], None]:
+  ) -> tuple[StepCarry, None]:
     """Applies the layer to one new token of each of R samples a clip.
 
     Args:
-      carry: tokens [B, R, C], and the caches [layers, B, R, L, G, D], of which
-        only the slot (layer, :, :, slot) is written.
-      layer: number of this layer.
-      windowed: whether it has a sliding window.
-      key_value: of the prefix, [B, S, G, D].
-      slot: where the new keys and values go.
-      positions: [B, R], of the tokens.
-      view: what they see.
+      carry: Tokens, and the caches, of which only the slot (layer, :, :, slot)
+        is written.
+      layer: Number of this layer.
+      windowed: Whether it has a sliding window.
+      key_value: Keys and values of the prefix.
+      slot: Where the new keys and values go.
+      positions: Positions of the tokens.
+      view: What they see.
 
     Returns:
       The new carry and None.
@@ -253,16 +250,8 @@ class Stack(nn.Module):
 
   def prefill(
     self, x: Float[Array, 'B S C'], prefix: Prefix
-  ) -> tuple[Float[Array, 'B S C'], KeyValue]:
-    """Runs a prefix alone.
-
-    Args:
-      x: [B, S, C].
-      prefix: mask and positions.
-
-    Returns:
-      [B, S, C], and {'key', 'value'} [layers, B, S, G, D].
-    """
+  ) -> tuple[Float[Array, 'B S C'], dict[str, Float[Array, 'layers B S G D']]]:
+    """Runs a prefix alone; returns the keys and values of all layers too."""
     if self.config.scan_layers:
       return self.layers.prefill(x, prefix)
     each = []
@@ -275,22 +264,21 @@ class Stack(nn.Module):
     self,
     x: Float[Array, 'B R C'],
     index: Int[Array, ''],
-    cache: KeyValue,
-    key_value: KeyValue,
+    cache: dict[str, Float[Array, 'layers B R L G D']],
+    key_value: dict[str, Float[Array, 'layers B S G D']],
     prefix: Prefix,
-  ) -> tuple[Float[Array, 'B R C'], KeyValue]:
+  ) -> StepCarry:
     """Runs token `index` after the prefix, of R samples a clip.
 
     Args:
-      x: [B, R, C].
-      index: number of the token, from 0. At -1 the result means nothing, and
+      index: Number of the token, from 0. At -1 the result means nothing, and
         slot 0, which it leaves behind, is written again at 0.
-      cache: [layers, B, R, L, G, D].
-      key_value: of the prefix, [layers, B, S, G, D].
-      prefix: mask and positions.
+      cache: Keys and values of the tokens before.
+      key_value: Keys and values of the prefix.
+      prefix: Mask and positions.
 
     Returns:
-      [B, R, C] and the new cache.
+      The token's states, and the new cache.
     """
     slots = jnp.arange(cache['key'].shape[3])
     view = view_of(prefix, index[None], slots, self.config.sliding_window)

@@ -32,16 +32,16 @@ def remat(
   """Wraps a layer so that its backward pass recomputes what is not saved.
 
   Args:
-    layer: a linen module class.
-    policy: one of `REMAT_POLICIES`; 'none' returns the layer as it is.
+    layer: A linen module class.
+    policy: One of `REMAT_POLICIES`; 'none' returns the layer as it is.
     prevent_cse: True unless the layer runs inside a scan.
-    methods: the methods to wrap.
+    methods: The methods to wrap.
 
   Returns:
     The wrapped class.
 
   Raises:
-    ValueError: if the policy is unknown.
+    ValueError: If the policy is unknown.
   """
   if policy not in REMAT_POLICIES:
     raise ValueError(
@@ -65,9 +65,9 @@ def scan(
   """Wraps a layer so that its methods run over `length` stacked layers.
 
   Args:
-    layer: a linen module class; methods take (carry, *inputs).
-    length: number of layers.
-    in_axes: for each method, `in_axes` of its inputs (`nn.broadcast` or 0).
+    layer: A linen module class; methods take (carry, *inputs).
+    length: Number of layers.
+    in_axes: For each method, `in_axes` of its inputs (`nn.broadcast` or 0).
 
   Returns:
     The wrapped class; parameters get a leading axis named 'layers'.
@@ -116,13 +116,13 @@ def activation(name: str) -> Callable[[Array], Array]:
   """Returns an activation function by name.
 
   Args:
-    name: a key of `ACTIVATIONS`.
+    name: A key of `ACTIVATIONS`.
 
   Returns:
     The function.
 
   Raises:
-    ValueError: if there is none of that name.
+    ValueError: If there is none of that name.
   """
   if name not in ACTIVATIONS:
     raise ValueError(
@@ -137,9 +137,9 @@ def layer_norm(
   """Returns a LayerNorm whose statistics are taken in float32.
 
   Args:
-    name: name of the module.
+    name: Name of the module.
     epsilon: 1e-6 in big_vision and T5, 1e-5 in CLIP.
-    dtype: type of the result.
+    dtype: Type of the result.
 
   Returns:
     The module.

@@ -15,14 +15,11 @@ def resample(
   `scipy.ndimage.zoom(order=1)`, as big_vision's `resample_posemb` uses it.
 
   Args:
-    posemb: [1, N, C], N a square number, rows first.
+    posemb: N is a square number; rows of the grid first.
     grid: (height, width) of the wanted grid, in patches.
 
-  Returns:
-    [1, height * width, C].
-
   Raises:
-    ValueError: if N is no square number.
+    ValueError: If N is no square number.
   """
   count, width = posemb.shape[1:]
   side = math.isqrt(count)
@@ -46,11 +43,11 @@ def interpolation_matrix(
   """Returns weights of linear interpolation with aligned ends.
 
   Args:
-    source: number of points there are.
-    target: number of points wanted; the first and last fall on the ends.
+    source: Number of points there are.
+    target: Number of points wanted; the first and last fall on the ends.
 
   Returns:
-    [target, source], rows sum to one.
+    Weights; rows sum to one.
   """
   at = np.arange(target) * ((source - 1) / max(target - 1, 1))
   distance = np.abs(at[:, None] - np.arange(source)[None, :])
@@ -63,11 +60,11 @@ def resample_temporal(
   """Resamples PE_t to another number of frames, linearly, as AVION does.
 
   Args:
-    embedding: [1, S, C], the `temporal_embedding` of a checkpoint.
+    embedding: The `temporal_embedding` of a checkpoint.
     num_frames: T of the model it goes into.
 
   Returns:
-    [1, T, C]; first and last frame keep their embedding.
+    The table; first and last frame keep their embedding.
   """
   weights = interpolation_matrix(embedding.shape[1], num_frames)
   resampled = np.einsum('ts,bsc->btc', weights, embedding.astype(np.float32))
@@ -80,11 +77,8 @@ def resample_behind_class_token(
   """Resamples PE_s to another grid of patches; the class token keeps its own.
 
   Args:
-    embedding: [1, 1 + M, C], the `pos_embedding` of a checkpoint.
+    embedding: The `pos_embedding` of a checkpoint.
     grid: (height, width) in patches of the model it goes into.
-
-  Returns:
-    [1, 1 + height * width, C].
   """
   patches = resample(embedding[:, 1:], grid)
   return np.concatenate([embedding[:, :1], patches], axis=1)

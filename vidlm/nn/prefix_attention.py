@@ -16,8 +16,8 @@ KeyValue = dict[str, Array]  # {'key': ..., 'value': ...}.
 
 def prefix_attention(
   query: Float[Array, 'B R Lq K D'],
-  prefix: KeyValue,
-  own: KeyValue,
+  prefix: dict[str, Float[Array, 'B S G D']],
+  own: dict[str, Float[Array, 'B R Lk G D']],
   *,
   scale: float,
   prefix_mask: Bool[Array, 'B #Lq S'],
@@ -27,16 +27,13 @@ def prefix_attention(
   """Attends to both; equal to attention over prefix and own keys joined.
 
   Args:
-    query: [B, R, Lq, K, D], R samples a clip.
-    prefix: keys and values [B, S, G, D], one copy a clip.
-    own: keys and values [B, R, Lk, G, D].
-    scale: factor on the dot products.
-    prefix_mask: [B, 1 or Lq, S], True where a prefix key may be seen.
-    own_mask: [Lq, Lk], True where an own key may be seen.
-    logit_cap: see `attention.soft_cap`.
-
-  Returns:
-    [B, R, Lq, K, D].
+    query: Queries of R samples a clip.
+    prefix: Keys and values, one copy a clip.
+    own: Keys and values of each sample.
+    scale: Factor on the dot products.
+    prefix_mask: True where a prefix key may be seen.
+    own_mask: True where an own key may be seen.
+    logit_cap: See `attention.soft_cap`.
   """
   batch, samples, length, heads, size = query.shape
   rows = (batch, samples * length, heads, size)  # The samples as queries.

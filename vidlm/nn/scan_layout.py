@@ -21,7 +21,7 @@ def is_stacked(name: str) -> bool:
   """Returns whether a parameter's leading axis runs over layers.
 
   Args:
-    name: slash-joined, e.g. 'llm/encoder/layers/mlp/wo/kernel'.
+    name: Slash-joined, e.g. 'llm/encoder/layers/mlp/wo/kernel'.
   """
   return _STACKED.fullmatch(name) is not None
 
@@ -41,7 +41,7 @@ def stack(
     {name: array}, the number gone from the names.
 
   Raises:
-    ValueError: if a layer is missing.
+    ValueError: If a layer is missing.
   """
   out: dict[str, Any] = {}
   groups: dict[str, dict[int, Any]] = {}

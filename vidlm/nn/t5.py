@@ -39,11 +39,10 @@ class T5(nn.Module):
     """Returns logits of a text-to-text model; id 0 is padding.
 
     Args:
-      encoder_input_tokens: [B, S].
-      decoder_input_tokens: [B, L], targets shifted right behind a 0.
+      decoder_input_tokens: Targets shifted right behind a 0.
 
     Returns:
-      float32 logits [B, L, V].
+      Logits in float32.
     """
     mask = encoder_input_tokens > 0
     x = self.embed(encoder_input_tokens)
@@ -60,7 +59,7 @@ class T5(nn.Module):
     return self.decode(encoded, mask, decoder_input_tokens)
 
   def embed(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L C']:
-    """Embeds token ids [B, L] to [B, L, C]."""
+    """Embeds token ids."""
     return self.token_embedder(tokens)
 
   def encode(
@@ -69,11 +68,7 @@ class T5(nn.Module):
     """Encodes embeddings.
 
     Args:
-      embeddings: [B, S, C].
-      mask: [B, S], True for real positions.
-
-    Returns:
-      [B, S, C].
+      mask: True for real positions.
     """
     return self.encoder(embeddings, mask)
 
@@ -83,34 +78,26 @@ class T5(nn.Module):
     mask: Bool[Array, 'B S'],
     decoder_input_tokens: Int[Array, 'B L'],
   ) -> Float[Array, 'B L V']:
-    """Returns float32 logits [B, L, V] of whole sequences.
+    """Returns float32 logits of whole sequences.
 
     Padding sits at the end of a target, so the causal mask alone hides it from
     every real position.
 
     Args:
-      encoded: [B, S, C].
-      mask: [B, S], True for real encoder positions.
-      decoder_input_tokens: [B, L].
-
-    Returns:
-      [B, L, V].
+      mask: True for real encoder positions.
     """
     x = self.embed(decoder_input_tokens)
     return self.decoder(x, encoded, mask, self.token_embedder)
 
-  def precompute_cross_kv(self, encoded: Float[Array, 'B S C']) -> KeyValue:
-    """Returns the decoder's keys and values of a clip, once for all steps.
-
-    Args:
-      encoded: [B, S, C].
-
-    Returns:
-      {'key', 'value'}: [layers, B, S, K, D].
-    """
+  def precompute_cross_kv(
+    self, encoded: Float[Array, 'B S C']
+  ) -> dict[str, Float[Array, 'layers B S K D']]:
+    """Returns the decoder's keys and values of a clip, once for all steps."""
     return self.decoder.cross_kv(encoded)
 
-  def init_cache(self, batch: int, samples: int, length: int) -> KeyValue:
+  def init_cache(
+    self, batch: int, samples: int, length: int
+  ) -> dict[str, Float[Array, 'layers BR L K D']]:
     """Returns an empty self-attention cache.
 
     Args:
@@ -119,7 +106,7 @@ class T5(nn.Module):
       length: L, the most tokens that will be decoded.
 
     Returns:
-      {'key', 'value'}: zeros [layers, B*R, L, K, D].
+      {'key', 'value'}: zeros; the samples lie in the batch axis, B * R long.
     """
     cfg = self.config
     shape = (
@@ -141,21 +128,21 @@ class T5(nn.Module):
     self,
     tokens: Int[Array, 'B R'],
     index: Int[Array, ''],
-    cache: KeyValue,
-    cross_kv: KeyValue,
+    cache: dict[str, Float[Array, 'layers BR L K D']],
+    cross_kv: dict[str, Float[Array, 'layers B S K D']],
     mask: Bool[Array, 'B S'],
-  ) -> tuple[Float[Array, 'B R V'], KeyValue]:
+  ) -> tuple[Float[Array, 'B R V'], dict[str, Float[Array, 'layers BR L K D']]]:
     """Decodes one token of each of R samples a clip.
 
     Args:
-      tokens: [B, R], the tokens decoded last (0 at the start).
-      index: their position, from 0.
-      cache: from `init_cache` or the step before.
-      cross_kv: from `precompute_cross_kv`.
-      mask: [B, S], True for real encoder positions.
+      tokens: The tokens decoded last (0 at the start).
+      index: Their position, from 0.
+      cache: From `init_cache` or the step before.
+      cross_kv: From `precompute_cross_kv`.
+      mask: True for real encoder positions.
 
     Returns:
-      float32 logits [B, R, V] of the next tokens, and the new cache.
+      Logits of the next tokens in float32, and the new cache.
     """
     x = self.embed(tokens)
     return self.decoder.step(

@@ -10,25 +10,25 @@ class T5Config:
   """Sizes of a T5 1.1 / UL2 encoder-decoder; the defaults are XL ("3B").
 
   Attributes:
-    vocab_size: rows of the embedding: 32128 (T5), 250112 (mT5), 256384 (umT5).
+    vocab_size: Rows of the embedding: 32128 (T5), 250112 (mT5), 256384 (umT5).
     emb_dim: C.
     num_heads: K.
     head_dim: D.
-    num_encoder_layers: depth of the encoder.
-    num_decoder_layers: depth of the decoder.
-    mlp_dim: width between wi and wo.
-    mlp_activations: their product is the gate; ('gelu', 'linear') is GEGLU.
-    logits_via_embedding: tie the logits to the token embedding.
-    relpos_buckets: rows of the relative position table.
-    relpos_max_distance: distances from here on share one bucket.
-    relpos_per_layer: a relative position table in every layer, as umT5 has it,
+    num_encoder_layers: Depth of the encoder.
+    num_decoder_layers: Depth of the decoder.
+    mlp_dim: Width between wi and wo.
+    mlp_activations: Their product is the gate; ('gelu', 'linear') is GEGLU.
+    logits_via_embedding: Tie the logits to the token embedding.
+    relpos_buckets: Rows of the relative position table.
+    relpos_max_distance: Distances from here on share one bucket.
+    relpos_per_layer: A relative position table in every layer, as umT5 has it,
       not one for a stack.
-    dropout_rate: applied only when a 'dropout' key is given; not on attention
+    dropout_rate: Applied only when a 'dropout' key is given; not on attention
       weights, which fused kernels never hold.
-    scan_layers: one scanned layer in place of `layers_{i}`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products.
-    attention: implementation, see `attention.dot_product_attention`.
+    scan_layers: One scanned layer in place of `layers_{i}`.
+    remat_policy: See `layers.REMAT_POLICIES`.
+    dtype: Type of activations and matrix products.
+    attention: Implementation, see `attention.dot_product_attention`.
   """
 
   vocab_size: int = 32128

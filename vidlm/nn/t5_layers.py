@@ -69,7 +69,7 @@ class MlpBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'B L C']) -> Float[Array, 'B L C']:
-    """Applies the block to each token of `x` [B, L, C]."""
+    """Applies the block to each token of `x`."""
     cfg = self.config
     init = nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal')
     gates = len(cfg.mlp_activations)
@@ -107,11 +107,13 @@ class MultiHeadAttention(nn.Module):
     self.out = _dense(cfg, cfg.emb_dim, ('joined_kv', 'embed'), init)
 
   def queries(self, x: Float[Array, 'B L C']) -> Float[Array, 'B L K D']:
-    """Projects [B, L, C] to queries [B, L, K, D]."""
+    """Projects to queries."""
     return self._split(self.query(x))
 
-  def keys_values(self, x: Float[Array, 'B L C']) -> KeyValue:
-    """Projects [B, L, C] to keys and values [B, L, K, D]."""
+  def keys_values(
+    self, x: Float[Array, 'B L C']
+  ) -> dict[str, Float[Array, 'B L K D']]:
+    """Projects to keys and values."""
     return {
       'key': self._split(self.key(x)),
       'value': self._split(self.value(x)),
@@ -120,7 +122,7 @@ class MultiHeadAttention(nn.Module):
   def attend(
     self,
     query: Float[Array, 'B Lq K D'],
-    key_value: KeyValue,
+    key_value: dict[str, Float[Array, 'B Lk K D']],
     bias: Float[Array, '#B K Lq Lk'] | None = None,
     mask: Bool[Array, '#B #K #Lq Lk'] | None = None,
     implementation: attention_lib.Implementation = 'xla',
@@ -128,14 +130,8 @@ class MultiHeadAttention(nn.Module):
     """Attends and projects back.
 
     Args:
-      query: [B, Lq, K, D].
-      key_value: keys and values [B, Lk, K, D].
-      bias: [1 or B, K, Lq, Lk] or None.
-      mask: [1 or B, 1, 1 or Lq, Lk] or None.
-      implementation: see `attention.dot_product_attention`.
-
-    Returns:
-      [B, Lq, C].
+      key_value: Keys and values.
+      implementation: See `attention.dot_product_attention`.
     """
     x = attention_lib.dot_product_attention(
       query,
@@ -229,11 +225,10 @@ def dropout(
   """Applies T5's dropout: one mask for all positions of an example.
 
   Args:
-    module: has a `config` with the rate; its 'dropout' key is used.
-    x: [B, L, C].
+    module: Has a `config` with the rate; its 'dropout' key is used.
 
   Returns:
-    [B, L, C]; `x` itself if the rate is 0 or no 'dropout' key was given.
+    `x` itself if the rate is 0 or no 'dropout' key was given.
   """
   rate = module.config.dropout_rate
   if rate == 0.0 or not module.has_rng('dropout'):

@@ -20,14 +20,14 @@ def relative_position_bucket(
   """Maps distances to buckets: small ones exactly, larger ones by logarithm.
 
   Args:
-    relative_position: [Lq, Lk], key position minus query position.
-    bidirectional: give half of the buckets to keys after the query; otherwise
+    relative_position: Key position minus query position.
+    bidirectional: Give half of the buckets to keys after the query; otherwise
       those all share bucket 0.
-    num_buckets: number of buckets.
-    max_distance: distances from here on share the last bucket.
+    num_buckets: Number of buckets.
+    max_distance: Distances from here on share the last bucket.
 
   Returns:
-    [Lq, Lk], values in [0, num_buckets).
+    Values in [0, num_buckets).
   """
   n = -relative_position
   offset = jnp.zeros_like(n)
@@ -38,6 +38,7 @@ def relative_position_bucket(
   else:
     n = jnp.maximum(n, 0)
   max_exact = num_buckets // 2
+  # As in t5x: a log(0), whose branch isn't taken, would still be cast to int.
   ratio = n.astype(jnp.float32) / max_exact + np.finfo(np.float32).eps
   large = max_exact + (
     jnp.log(ratio)
@@ -61,11 +62,7 @@ class RelativePositionBias(nn.Module):
     """Returns the bias between positions.
 
     Args:
-      query_positions: [Lq]; may be traced, as in a decoding step.
-      key_positions: [Lk].
-
-    Returns:
-      [1, K, Lq, Lk].
+      query_positions: Positions; may be traced, as in a decoding step.
     """
     cfg = self.config
     table = self.param(

@@ -12,7 +12,6 @@ from vidlm.nn import layers
 from vidlm.nn.t5_config import T5Config
 from vidlm.nn.t5_layers import (
   Embed,
-  KeyValue,
   Logits,
   MlpBlock,
   MultiHeadAttention,
@@ -20,6 +19,11 @@ from vidlm.nn.t5_layers import (
   dropout,
 )
 from vidlm.nn.t5_positions import RelativePositionBias
+
+# Tokens of R samples a clip, and the caches of all layers (BR: B * R rows).
+StepCarry = tuple[
+  Float[Array, 'B R C'], dict[str, Float[Array, 'layers BR L K D']]
+]
 
 
 def _constrain(x: Array) -> Array:
@@ -41,12 +45,8 @@ class EncoderLayer(nn.Module):
     """Applies the layer; returns the carry and the (empty) output of a scan.
 
     Args:
-      x: [B, S, C].
-      bias: [1, K, S, S], shared by the stack; None if the layer has its own.
-      mask: [B, 1, 1, S], True for real tokens.
-
-    Returns:
-      [B, S, C] and None.
+      bias: Shared by the stack; None if the layer has its own.
+      mask: True for real tokens.
     """
     cfg = self.config
     x = _constrain(x)
@@ -74,11 +74,8 @@ class Encoder(nn.Module):
     """Encodes embeddings.
 
     Args:
-      x: [B, S, C], token or visual embeddings.
-      mask: [B, S], True for real tokens.
-
-    Returns:
-      [B, S, C].
+      x: Token or visual embeddings.
+      mask: True for real tokens.
     """
     cfg = self.config
     bias = None
@@ -130,14 +127,11 @@ class DecoderLayer(nn.Module):
     """Applies the layer to whole sequences.
 
     Args:
-      x: [B, L, C].
-      encoded: [B, S, C].
-      bias: [1, K, L, L], for self-attention; None if the layer has its own.
-      causal: [1, 1, L, L].
-      mask: [B, 1, 1, S], True for real encoder positions.
+      bias: For self-attention; None if the layer has its own.
+      mask: True for real encoder positions.
 
     Returns:
-      [B, L, C] and None.
+      And None.
     """
     x = _constrain(x)
     if bias is None:
@@ -153,20 +147,20 @@ class DecoderLayer(nn.Module):
 
   def cross_kv(
     self, carry: tuple[()], encoded: Float[Array, 'B S C']
-  ) -> tuple[tuple[()], KeyValue]:
+  ) -> tuple[tuple[()], dict[str, Float[Array, 'B S K D']]]:
     """Returns this layer's cross-attention keys and values of `encoded`."""
     return carry, self.encoder_decoder_attention.keys_values(encoded)
 
   def step(
     self,
-    carry: tuple[Float[Array, 'B R C'], KeyValue],
+    carry: StepCarry,
     layer: Int[Array, ''],
-    cross_kv: KeyValue,
+    cross_kv: dict[str, Float[Array, 'B S K D']],
     index: Int[Array, ''],
     bias: Float[Array, '1 K 1 L'] | None,
     causal: Bool[Array, '1 1 1 L'],
     mask: Bool[Array, 'B 1 1 S'],
-  ) -> tuple[tuple[Float[Array, 'B R C'], KeyValue], None]:
+  ) -> tuple[StepCarry, None]:
     """Applies the layer to one new token of each of R samples a clip.
 
     Self-attention sees each sample apart ([B*R, 1] queries on its own cache);
@@ -174,14 +168,12 @@ class DecoderLayer(nn.Module):
     keys and values.
 
     Args:
-      carry: tokens [B, R, C], and the caches [layers, B*R, L, K, D], of which
-        only the slot (layer, :, index) is written.
-      layer: number of this layer.
-      cross_kv: [B, S, K, D].
-      index: position of the token.
-      bias: [1, K, 1, L]; None if the layer has its own.
-      causal: [1, 1, 1, L], True up to `index`.
-      mask: [B, 1, 1, S].
+      carry: Tokens, and the caches, of which only the slot (layer, :, index) is
+        written.
+      layer: Number of this layer.
+      index: Position of the token.
+      bias: None if the layer has its own.
+      causal: True up to `index`.
 
     Returns:
       The new carry and None.
@@ -250,13 +242,12 @@ class Decoder(nn.Module):
     """Decodes whole sequences (teacher forcing).
 
     Args:
-      x: [B, L, C], embedded decoder inputs.
-      encoded: [B, S, C].
-      mask: [B, S], True for real encoder positions.
-      embed: the token table, for tied logits.
+      x: Embedded decoder inputs.
+      mask: True for real encoder positions.
+      embed: The token table, for tied logits.
 
     Returns:
-      float32 logits [B, L, V].
+      Logits in float32.
     """
     positions = jnp.arange(x.shape[1])
     bias = self._bias(positions, positions)
@@ -270,8 +261,10 @@ class Decoder(nn.Module):
         x, _ = layer(x, encoded, bias, causal, mask)
     return self._logits(x, embed)
 
-  def cross_kv(self, encoded: Float[Array, 'B S C']) -> KeyValue:
-    """Returns cross-attention keys and values, [layers, B, S, K, D]."""
+  def cross_kv(
+    self, encoded: Float[Array, 'B S C']
+  ) -> dict[str, Float[Array, 'layers B S K D']]:
+    """Returns the cross-attention keys and values of all layers."""
     if self.config.scan_layers:
       return self.layers.cross_kv((), encoded)[1]
     each = [layer.cross_kv((), encoded)[1] for layer in self.layers]
@@ -281,11 +274,11 @@ class Decoder(nn.Module):
     self,
     x: Float[Array, 'B R C'],
     index: Int[Array, ''],
-    cache: KeyValue,
-    cross_kv: KeyValue,
+    cache: dict[str, Float[Array, 'layers BR L K D']],
+    cross_kv: dict[str, Float[Array, 'layers B S K D']],
     mask: Bool[Array, 'B S'],
     embed: Embed,
-  ) -> tuple[Float[Array, 'B R V'], KeyValue]:
+  ) -> tuple[Float[Array, 'B R V'], dict[str, Float[Array, 'layers BR L K D']]]:
     """Decodes one token of each of R samples a clip; see `T5.decode_step`."""
     positions = jnp.arange(cache['key'].shape[2])
     bias = self._bias(index[None], positions)

@@ -23,7 +23,7 @@ class MlpBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'B N C']) -> Float[Array, 'B N C']:
-    """Applies the layers to each token of `x` [B, N, C]."""
+    """Applies the layers to each token of `x`."""
 
     def layer(features: int, axes: tuple[str, str], name: str) -> nn.Dense:
       return nn.Dense(
@@ -68,11 +68,10 @@ class EncoderBlock(nn.Module):
     """Applies the block.
 
     Args:
-      x: [B, N, C].
-      mask: [1 or B, 1 or K, 1 or N, N], True where a key may be seen; or None.
+      mask: True where a key may be seen; or None.
 
     Returns:
-      [B, N, C] and None: the carry and the output of a scan.
+      The carry of a scan, and its output, None.
     """
     x = partitioning.constrain(x, 'batch', 'length', 'embed')
     y = layers.layer_norm('LayerNorm_0', self.epsilon, self.dtype)(x)
@@ -112,11 +111,10 @@ class Encoder(nn.Module):
     """Runs the stack.
 
     Args:
-      x: [B, N, C].
-      mask: [1 or B, 1 or K, 1 or N, N], the same for all blocks; or None.
+      mask: The same for all blocks; or None.
 
     Returns:
-      [B, N, C], and a dict with the result of each block, `block00`, ... (only
+      The tokens, and a dict with the result of each block, `block00`, ... (only
       without scan: a scan would have to keep them all) and of the last,
       `pre_ln`.
     """
@@ -154,7 +152,7 @@ class MAPHead(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, 'B N C']) -> Float[Array, 'B C']:
-    """Pools tokens [B, N, C] to [B, C]."""
+    """Pools tokens to one vector."""
     batch, _, width = x.shape
     probe = self.param(
       'probe',

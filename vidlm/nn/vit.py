@@ -50,14 +50,14 @@ def decode_variant(variant: str) -> Variant:
   """Returns the numbers of a variant.
 
   Args:
-    variant: name and patch size, such as 'B/16' or 'So400m/14', or the five
+    variant: Name and patch size, such as 'B/16' or 'So400m/14', or the five
       numbers themselves, 'width,depth,mlp_dim,heads/patch' ('64,4,256,4/16').
 
   Returns:
     The `Variant`.
 
   Raises:
-    ValueError: if the name is unknown or has no patch size.
+    ValueError: If the name is unknown or has no patch size.
   """
   name, _, patch = variant.partition('/')
   if not patch.isdigit():
@@ -81,18 +81,18 @@ class ViT(nn.Module):
   """A Vision Transformer.
 
   Attributes:
-    variant: see `decode_variant`.
-    image_size: height and width of the images, in pixels.
+    variant: See `decode_variant`.
+    image_size: Height and width of the images, in pixels.
     pool_type: 'none' keeps all tokens, 'map' attention pooling, 'gap' mean,
       'tok' a class token.
-    num_classes: width of the dense `head` on the pooled features, or on every
+    num_classes: Width of the dense `head` on the pooled features, or on every
       token with pool_type 'none' (the projection of a VLM); None for no head.
-    head_zeroinit: start the head at zero, as big_vision does.
-    scan: one scanned block (`Transformer/encoderblock`, depth leading) in
+    head_zeroinit: Start the head at zero, as big_vision does.
+    scan: One scanned block (`Transformer/encoderblock`, depth leading) in
       place of `Transformer/encoderblock_{i}`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products; parameters are float32.
-    attention: implementation, see `attention.dot_product_attention`.
+    remat_policy: See `layers.REMAT_POLICIES`.
+    dtype: Type of activations and matrix products; parameters are float32.
+    attention: Implementation, see `attention.dot_product_attention`.
   """
 
   variant: str = 'B/16'
@@ -112,14 +112,14 @@ class ViT(nn.Module):
     """Encodes images.
 
     Args:
-      images: [B, H, W, 3], values in [-1, 1].
+      images: Values in [-1, 1].
 
     Returns:
       Features ([B, N, C] with pool_type 'none', else [B, C]; the last axis is
       `num_classes` if there is a head), and the named intermediates.
 
     Raises:
-      ValueError: if the images are not `image_size` pixels.
+      ValueError: If the images are not `image_size` pixels.
     """
     size = self.image_size
     if images.shape[1:3] != (size, size):
