@@ -1,7 +1,7 @@
-"""Decoding: K samples a clip from one encoding, greedy text, and likelihoods.
+"""Decoding: R samples a clip from one encoding, greedy text, and likelihoods.
 
 The clip is read once, and its keys and values (of cross-attention, or of the
-prefix of a decoder-only model) are computed once and held once for its K
+prefix of a decoder-only model) are computed once and held once for its R
 samples; the loop stops when all have ended.
 The key of step i is `fold_in(sample key, i)`: what a clip gets does not depend
 on who shares its batch.
@@ -29,30 +29,30 @@ class Samples:
   """Sampled token sequences.
 
   Attributes:
-    tokens: [B, K, L] ids, 0 after the end.
-    logprobs: [B, K] sums of the model's own log-probabilities (temperature 1,
-      no truncation) of the emitted tokens, EOS included.
-    lengths: [B, K] numbers of emitted tokens, EOS included.
+    tokens: Ids, 0 after the end.
+    logprobs: Sums of the model's own log-probabilities (temperature 1, no
+      truncation) of the emitted tokens, EOS included.
+    lengths: Numbers of emitted tokens, EOS included.
   """
 
   # Plain types: a pytree is also rebuilt around things that are no arrays.
-  tokens: Array
-  logprobs: Array
-  lengths: Array
+  tokens: Array  # int32[B, R, L]
+  logprobs: Array  # float32[B, R]
+  lengths: Array  # int32[B, R]
 
 
 def sample_keys(
   seed: int, ids: UInt32[Array, 'B'], num_samples: int
-) -> Key[Array, 'B K']:
+) -> Key[Array, 'B R']:
   """Returns a key for each sample of each clip.
 
   Args:
-    seed: seed of the run.
-    ids: [B], a hash of each clip's id.
-    num_samples: K.
+    seed: Seed of the run.
+    ids: A hash of each clip's id.
+    num_samples: R.
 
   Returns:
-    [B, K] keys: sample k of a clip has the same key for any batch and any K.
+    Keys: sample r of a clip has the same key for any batch and any R.
   """
   root = jax.random.key(seed)
   fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
@@ -68,27 +68,27 @@ def sample(
   sampler: samplers.Sampler,
   num_samples: int,
   max_length: int,
-  keys: Key[Array, 'B K'],
+  keys: Key[Array, 'B R'],
 ) -> Samples:
   """Samples `num_samples` token sequences for each clip.
 
   To be compiled with model, sampler, num_samples and max_length static.
 
   Args:
-    model: a linen module with the methods `encode`, `precompute_cross_kv`,
+    model: A linen module with the methods `encode`, `precompute_cross_kv`,
       `init_cache` and `decode_step`, as `VideoVLM`.
-    params: its parameters.
-    batch: the model's encoder inputs, [B, ...].
-    sampler: see `vidlm.models.samplers`.
-    num_samples: K.
+    params: Its parameters.
+    batch: The model's encoder inputs, [B, ...].
+    sampler: See `vidlm.models.samplers`.
+    num_samples: R.
     max_length: L, the most tokens of a sample, EOS included.
-    keys: [B, K], see `sample_keys`.
+    keys: See `sample_keys`.
 
   Returns:
     `Samples`.
 
   Raises:
-    ValueError: if `keys` are not K a clip.
+    ValueError: If `keys` are not R a clip.
   """
   if keys.shape[1] != num_samples:
     raise ValueError(
@@ -122,13 +122,13 @@ def greedy(
   """Decodes the most likely token at each step.
 
   Args:
-    model: see `sample`.
-    params: its parameters.
-    batch: the model's encoder inputs, [B, ...].
-    max_length: the most tokens of a sample, EOS included.
+    model: See `sample`.
+    params: Its parameters.
+    batch: The model's encoder inputs, [B, ...].
+    max_length: The most tokens of a sample, EOS included.
 
   Returns:
-    `Samples` with K = 1.
+    `Samples` with R = 1.
   """
   ids = jnp.zeros(_batch_size(batch), jnp.uint32)
   return sample(
@@ -146,13 +146,13 @@ def score(model: nn.Module, params: Params, batch: Batch) -> Float[Array, 'B']:
   """Returns the log-likelihood of the targets of each example.
 
   Args:
-    model: a linen module whose `__call__(batch)` gives logits [B, L, V].
-    params: its parameters.
-    batch: encoder inputs, `decoder_input_tokens`, `decoder_target_tokens` and,
+    model: A linen module whose `__call__(batch)` gives logits [B, L, V].
+    params: Its parameters.
+    batch: Encoder inputs, `decoder_input_tokens`, `decoder_target_tokens` and,
       to count some tokens only, `decoder_loss_weights`.
 
   Returns:
-    [B], the sum over real target tokens.
+    Sums over real target tokens.
   """
   logits: Any = model.apply({'params': params}, batch, method='__call__')
   targets = batch['decoder_target_tokens']
@@ -169,11 +169,11 @@ class _State:
   """What the loop carries from token to token."""
 
   step: Array  # int32
-  last: Array  # int32[B, K]
-  tokens: Array  # int32[B, K, L]
-  logprobs: Array  # float32[B, K]
-  lengths: Array  # int32[B, K]
-  ended: Array  # bool[B, K]
+  last: Array  # int32[B, R]
+  tokens: Array  # int32[B, R, L]
+  logprobs: Array  # float32[B, R]
+  lengths: Array  # int32[B, R]
+  ended: Array  # bool[B, R]
   cache: Any
 
 
@@ -192,10 +192,10 @@ def _initial_state(shape: tuple[int, ...], length: int, cache: Any) -> _State:
 
 def _advance(
   state: _State,
-  logits: Float[Array, 'B K V'],
+  logits: Float[Array, 'B R V'],
   cache: Any,
   sampler: samplers.Sampler,
-  keys: Key[Array, 'B K'],
+  keys: Key[Array, 'B R'],
 ) -> _State:
   """Draws the next tokens and books them for samples that have not ended."""
   draw = lambda row, key: sampler(row, jax.random.fold_in(key, state.step))

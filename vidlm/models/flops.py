@@ -12,10 +12,10 @@ class Component:
   """A part of a model in the order of the forward pass.
 
   Attributes:
-    name: for tables.
-    prefixes: its parameters are those whose names start with one of these.
+    name: For tables.
+    prefixes: Its parameters are those whose names start with one of these.
     forward: FLOPs of one forward pass.
-    inputs: names of the components whose output it reads.
+    inputs: Names of the components whose output it reads.
   """
 
   name: str
@@ -30,9 +30,9 @@ def video_vlm(
   """Returns the parts of a video VLM with the FLOPs of one example.
 
   Args:
-    model: the VLM.
+    model: The VLM.
     num_frames: T.
-    text_length: tokens of the instruction.
+    text_length: Tokens of the instruction.
     target_length: L.
 
   Returns:
@@ -132,9 +132,9 @@ def train_step(
   trained before it, once if nothing before it is trained.
 
   Args:
-    components: in the order of the forward pass.
-    names: all parameter names, slash-joined.
-    is_trained: whether a parameter is trained, by name.
+    components: Parts in the order of the forward pass.
+    names: All parameter names, slash-joined.
+    is_trained: Whether a parameter is trained, by name.
 
   Returns:
     FLOPs.
@@ -160,14 +160,14 @@ def captioning(
   """Returns FLOPs of sampling captions of one clip, by part.
 
   Args:
-    model: the VLM.
+    model: The VLM.
     num_frames: T.
-    text_length: tokens of the instruction.
-    target_length: tokens of each sample.
-    num_samples: K.
+    text_length: Tokens of the instruction.
+    target_length: Tokens of each sample.
+    num_samples: R.
 
   Returns:
-    {component name: FLOPs}; the decoder's parts count K times.
+    {component name: FLOPs}; the decoder's parts count R times.
   """
   parts = video_vlm(model, num_frames, text_length, target_length)
   return {

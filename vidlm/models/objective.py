@@ -30,14 +30,12 @@ def cross_entropy(
   """Computes the loss of each token, as t5x does.
 
   Args:
-    logits: [B, L, V].
-    targets: [B, L].
-    label_smoothing: probability spread over all other tokens; the constant it
+    label_smoothing: Probability spread over all other tokens; the constant it
       adds to a perfect prediction is subtracted.
-    z_loss: factor on log(Z)^2.
+    z_loss: Factor on log(Z)^2.
 
   Returns:
-    [B, L] loss with the z term, and [B, L] the z term alone.
+    Loss with the z term, and the z term alone.
   """
   logits = logits.astype(jnp.float32)
   log_z = jax.nn.logsumexp(logits, axis=-1)
@@ -50,7 +48,7 @@ def cross_entropy(
     everything = vocab * log_z - logits.sum(axis=-1)
     loss = (confidence - low) * loss + low * everything
     loss += confidence * jnp.log(confidence)
-    loss += (vocab - 1) * low * jnp.log(low + 1e-20)
+    loss += (vocab - 1) * low * jnp.log(low + 1e-20)  # t5x's guard of log(0).
   z_term = z_loss * jnp.square(log_z)
   return loss + z_term, z_term
 
@@ -60,12 +58,12 @@ class VLMObjective:
   """Trains a `VideoVLM` to write the targets of a clip.
 
   Attributes:
-    model: the VLM.
+    model: The VLM.
     num_frames: T.
-    task_feature_lengths: tokens of 'inputs' (instruction) and 'targets'.
-    label_smoothing: see `cross_entropy`; the paper names none.
-    z_loss: see `cross_entropy`; the paper names none.
-    loss_normalizing_factor: divide by the number of real target tokens of the
+    task_feature_lengths: Tokens of 'inputs' (instruction) and 'targets'.
+    label_smoothing: See `cross_entropy`; the paper names none.
+    z_loss: See `cross_entropy`; the paper names none.
+    loss_normalizing_factor: Divide by the number of real target tokens of the
       global batch, or take each example's mean first.
   """
 
@@ -110,7 +108,7 @@ class VLMObjective:
 
     Args:
       params: {img, llm}; frozen parts may be bfloat16.
-      batch: see `batch_shapes`.
+      batch: See `batch_shapes`.
       rng: PRNG key, for dropout; None for none.
 
     Returns:
@@ -148,7 +146,7 @@ class VLMObjective:
     Args:
       params: {img, llm}; frozen parts may be bfloat16.
       batch: See `batch_shapes`.
-      real: [B], False for rows that only fill the batch up.
+      real: False for rows that only fill the batch up.
 
     Returns:
       {name: (mean, weight)}; the weight is what the mean is over: tokens, or
@@ -208,7 +206,7 @@ class VLMObjective:
 
     Args:
       batch_size: B, global.
-      is_trained: whether a parameter is trained, by its slash-joined name.
+      is_trained: Whether a parameter is trained, by its slash-joined name.
     """
     parts = flops.video_vlm(
       self.model,

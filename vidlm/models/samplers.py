@@ -112,11 +112,7 @@ def nucleus_logits(
   which is exact after 32 sums.
 
   Args:
-    logits: [..., V].
-    top_p: mass to keep, in (0, 1].
-
-  Returns:
-    [..., V].
+    top_p: Mass to keep, in (0, 1].
   """
   logits = logits.astype(jnp.float32)
   if top_p >= 1.0:

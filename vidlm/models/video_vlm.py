@@ -25,8 +25,8 @@ class FrameEncoder(nn.Module):
   """A ViT with its projection, on clips; parameters are the ViT's own.
 
   Attributes:
-    vit: the tower, pool_type 'none', its head the projection.
-    max_frames: rows of `frame_embedding`; 0 for none.
+    vit: The tower, pool_type 'none', its head the projection.
+    max_frames: Rows of `frame_embedding`; 0 for none.
   """
 
   vit: vit.ViT
@@ -50,13 +50,13 @@ class FrameEncoder(nn.Module):
     """Encodes clips.
 
     Args:
-      frames: [B, T, H, W, 3], as decoded.
+      frames: Pixels as decoded.
 
     Returns:
-      [B, T * N, C], frame by frame.
+      Tokens, T * N of them, frame by frame.
 
     Raises:
-      ValueError: if there are more frames than frame embeddings.
+      ValueError: If there are more frames than frame embeddings.
     """
     batch, time = frames.shape[:2]
     images = frames.reshape(batch * time, *frames.shape[2:])
@@ -82,19 +82,20 @@ class VideoVLM(nn.Module):
   Images are clips of one frame and take the same parameters.
 
   Attributes:
-    llm_config: sizes of the language model, and thereby which it is: a
+    llm_config: Sizes of the language model, and thereby which it is: a
       `T5Config` or a `GemmaConfig`.
-    variant: of the ViT, see `vit.decode_variant`.
-    image_size: pixels of a side.
-    projection_zeroinit: start the projection at zero (PaliGemma's default); off
+    variant: Name of the ViT, see `vit.decode_variant`.
+    image_size: Pixels of a side.
+    projection_zeroinit: Start the projection at zero (PaliGemma's default); off
       because T5's first RMSNorm multiplies the gradient at zero by 1,000.
-    frame_embedding: learn an embedding per frame, `img/frame_embedding`. Off,
+    frame_embedding: Learn an embedding per frame, `img/frame_embedding`. Off,
       as in the paper.
-    max_frames: frames it has rows for.
-    scan: scan over the ViT's layers.
-    remat_policy: of the ViT; the language model's is in `llm`.
-    dtype: type of the ViT's activations and matrix products.
-    attention: the ViT's implementation; the language model's is in `llm`.
+    max_frames: Frames it has rows for.
+    scan: Scan over the ViT's layers.
+    remat_policy: What the ViT keeps; the language model's is in `llm_config`.
+    dtype: Type of the ViT's activations and matrix products.
+    attention: The ViT's implementation; the language model's is in
+      `llm_config`.
   """
 
   llm_config: language_model.Config = t5.T5Config()
@@ -132,9 +133,6 @@ class VideoVLM(nn.Module):
       batch: `frames` uint8 [B, T, H, W, 3], `frame_mask` bool [B, T],
         `encoder_input_tokens` int32 [B, Li] (0 is padding) and
         `decoder_input_tokens` int32 [B, L] (targets behind a 0).
-
-    Returns:
-      float32 [B, L, V].
     """
     x, mask = self.embed_prefix(batch)
     return self.llm.forward(x, mask, batch['decoder_input_tokens'])
@@ -143,11 +141,11 @@ class VideoVLM(nn.Module):
     """Reads frames and instruction together.
 
     Args:
-      batch: see `embed_prefix`.
+      batch: See `embed_prefix`.
 
     Returns:
-      What the language model makes of them (`LanguageModel.encode`), and bool
-      [B, S], True for what is real.
+      What the language model makes of them (`LanguageModel.encode`), and a
+      mask, True for what is real.
     """
     x, mask = self.embed_prefix(batch)
     return self.llm.encode(x, mask), mask
@@ -164,7 +162,7 @@ class VideoVLM(nn.Module):
         `__call__`.
 
     Returns:
-      [B, S, C] with S = T * N + Li, and bool [B, S], True for what is real.
+      Embeddings, S = T * N + Li, and a mask, True for what is real.
     """
     visual = self.embed_frames(batch['frames'])
     text = self.llm.embed(batch['encoder_input_tokens'])
@@ -181,7 +179,7 @@ class VideoVLM(nn.Module):
   def embed_frames(
     self, frames: UInt8[Array, 'B T H W 3']
   ) -> Float[Array, 'B TN C']:
-    """Returns projected visual tokens [B, T * N, C]."""
+    """Returns projected visual tokens, T * N of them, frame by frame."""
     return self.img(frames)
 
   def precompute_cross_kv(self, encoded: Any) -> Any:
