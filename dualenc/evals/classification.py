@@ -20,16 +20,16 @@ def class_embeddings(
   """Embeds classes as CLIP does: unit vectors, their mean, made unit again.
 
   Args:
-    embed_texts: sentences -> [sentences, E]; called once, with all classes x
+    embed_texts: Sentences -> a vector each; called once, with all classes x
       templates, class by class.
-    class_names: C names.
-    templates: see `prompts.load`.
+    class_names: What may be answered.
+    templates: See `prompts.load`.
 
   Returns:
-    [C, E], float32 unit vectors.
+    Unit vectors in float32.
 
   Raises:
-    ValueError: if a class is named twice.
+    ValueError: If a class is named twice.
   """
   twice = {name for name in class_names if class_names.count(name) > 1}
   if twice:
@@ -47,14 +47,14 @@ def class_embeddings(
 def probabilities(
   scores: Float[np.ndarray, 'n c'], logit_scale: float
 ) -> Float[np.ndarray, 'n c']:
-  """Softmax over the classes, as the contrastive loss sees similarities.
+  """Takes the softmax over the classes, as the contrastive loss does.
 
   Args:
-    scores: [clips, classes], cosines.
-    logit_scale: what training multiplied them by (`Towers.logit_scale`).
+    scores: Cosines.
+    logit_scale: What training multiplied them by (`Towers.logit_scale`).
 
   Returns:
-    [clips, classes], float64; each row sums to 1.
+    Probabilities in float64; each row sums to 1.
   """
   logits = logit_scale * scores.astype(np.float64)
   weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -75,22 +75,22 @@ def evaluate(
   """Scores similarities of clips and classes.
 
   Args:
-    scores: [clips, classes], higher is closer.
-    labels: [clips], the column of the right class.
-    clip_ids: id of each row.
-    split: name of the split, for the protocol.
-    templates: name of the templates, for the protocol.
-    annotated_clip_ids: all ids of the split; None for `clip_ids`.
-    known_missing: annotated ids that are not scored. Any other difference is
+    scores: Higher is closer.
+    labels: The column of the right class.
+    clip_ids: Id of each row.
+    split: Name of the split, for the protocol.
+    templates: Name of the templates, for the protocol.
+    annotated_clip_ids: All ids of the split; None for `clip_ids`.
+    known_missing: Annotated ids that are not scored. Any other difference is
       an error.
-    bootstrap: what the 95 % intervals are of.
+    bootstrap: What the 95 % intervals are of.
 
   Returns:
-    top1, top5 (fractions), interval_95 and protocol.
+    `top1`, `top5` (fractions), `interval_95` and `protocol`.
 
   Raises:
-    ValueError: on scores that are not finite, ids that are missing, extra or
-      double, labels outside of the classes, and shapes that don't fit.
+    ValueError: If scores are not finite, ids are missing, extra or double,
+      labels lie outside of the classes, or shapes don't fit.
   """
   ranking.check_scores(scores, 'scores')
   annotated = clip_ids if annotated_clip_ids is None else annotated_clip_ids

@@ -5,20 +5,20 @@ from typing import Any
 
 
 def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
-  """Ids of the split, and those of them that may lack.
+  """Returns the ids of the split, and those of them that may lack.
 
   Sets made of published annotations keep what was asked for beside the clips;
   others have no more than their clips.
 
   Args:
-    reader: Of a split of a clip set.
+    reader: Reads a split of a clip set.
     allow_unavailable: Whether annotated clips may lack.
 
   Returns:
     `annotated` and `known_missing`.
 
   Raises:
-    ValueError: Annotated clips lack and that isn't allowed.
+    ValueError: If annotated clips lack and that isn't allowed.
   """
   ids = reader.clip_ids()
   path = pathlib.Path(reader.data_dir, f'annotated-{reader.split}.parquet')
@@ -39,14 +39,14 @@ def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
 
 
 def class_names(reader: Any, path: str | None) -> list[str]:
-  """The classes that compete, from a file or else those of the labels.
+  """Returns the classes that compete, from a file or else the labels.
 
   Args:
-    reader: Of a split of a clip set.
-    path: A line each.
+    reader: Reads a split of a clip set.
+    path: Lists them, a line each.
 
   Raises:
-    ValueError: A clip has no label, or its label isn't in the file.
+    ValueError: If a clip has no label, or its label isn't in the file.
   """
   labels = list(reader.labels())
   if not all(labels):

@@ -22,14 +22,14 @@ def load(name: str) -> tuple[str, ...]:
   """Reads a list of templates.
 
   Args:
-    name: a preset, or the path of a file ending in `.txt`: one template a
+    name: A preset, or the path of a file ending in `.txt`: one template a
       line, '{}' where the class goes, lines that begin with '#' are comments.
 
   Returns:
     The templates.
 
   Raises:
-    ValueError: if there is no such preset, or a template has no '{}'.
+    ValueError: If there is no such preset, or a template has no '{}'.
   """
   if name.endswith('.txt') and os.path.exists(name):
     with open(name, encoding='utf-8') as file:

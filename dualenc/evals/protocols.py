@@ -21,11 +21,11 @@ class Protocol:
   Attributes:
     kind: 'retrieval' or 'classification'.
     help: One line.
-    split: Of the clip set.
+    split: Part of the clip set that is scored.
     published_size: Videos of that split as published; None where unknown.
     texts_per_video: Exactly so many captions ask for a video, where the
       protocol says so.
-    num_classes: Of the published set.
+    num_classes: Classes of the published set.
     templates: Prompts of classification.
   """
 
@@ -74,7 +74,7 @@ def get(task: str) -> Protocol:
   """Returns the protocol of a name.
 
   Raises:
-    ValueError: There is none; says which there are.
+    ValueError: If there is none; says which there are.
   """
   if task not in PROTOCOLS:
     other = 'captions and answers are tasks of `vidlm eval`'
@@ -86,7 +86,7 @@ def check_texts(task: str, texts: Sequence[Sequence[str]]) -> None:
   """Refuses a clip set with another number of captions than the protocol's.
 
   Args:
-    task: Of PROTOCOLS.
+    task: A key of `PROTOCOLS`.
     texts: Captions of each video.
 
   Raises:
@@ -106,7 +106,7 @@ def check_classes(task: str, classes: Sequence[str]) -> None:
   """Refuses another number of classes than the protocol's.
 
   Args:
-    task: Of PROTOCOLS.
+    task: A key of `PROTOCOLS`.
     classes: Names that compete.
 
   Raises:

@@ -16,7 +16,7 @@ class Bootstrap:
 
   Attributes:
     samples: Replicates; 0 for no intervals.
-    seed: Of the draws.
+    seed: Seed of the draws.
   """
 
   samples: int = 1000
@@ -29,18 +29,18 @@ class Bootstrap:
 def mid_ranks(
   scores: Float[np.ndarray, 'q v'], relevant: Bool[np.ndarray, 'q v']
 ) -> Float[np.ndarray, 'q']:
-  """Rank of the best relevant candidate in each row, 1 is best.
+  """Returns the rank of the best relevant candidate in each row, 1 is best.
 
   Only irrelevant candidates push it down. One with exactly the same score
   counts half, so that a constant score gets the rank of a coin and not the
   first: rank = 1 + (number above) + (number equal) / 2.
 
   Args:
-    scores: [queries, candidates], finite.
-    relevant: [queries, candidates], at least one a row.
+    scores: Similarities, all finite.
+    relevant: True for the right candidates; at least one a row.
 
   Returns:
-    [queries], whole or half numbers.
+    Ranks, whole or half numbers.
   """
   best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
   above = (scores > best).sum(axis=1)  # A relevant one is never above.
@@ -52,11 +52,10 @@ def check_scores(scores: Float[np.ndarray, 'q v'], what: str) -> None:
   """Refuses scores that are not finite.
 
   Args:
-    scores: [queries, candidates].
-    what: their name, for the message.
+    what: Their name, for the message.
 
   Raises:
-    ValueError: if one is NaN or infinite, or there are none.
+    ValueError: If one is NaN or infinite, or there are none.
   """
   if not scores.size:
     raise ValueError(f'{what}: nothing to score, the shape is {scores.shape}.')
@@ -73,18 +72,19 @@ def intervals(
   groups: Int[np.ndarray, 'q'],
   bootstrap: Bootstrap,
 ) -> dict[str, list[float]]:
-  """95 % bootstrap intervals of means, drawing whole groups with replacement.
+  """Returns 95 % bootstrap intervals of means, drawing whole groups.
 
   Captions of one video are not independent, so videos are drawn and not
-  captions. Ranks stay as they are: the candidates are not resampled.
+  captions, with replacement. Ranks stay as they are: the candidates are not
+  resampled.
 
   Args:
-    values: name -> [queries].
-    groups: [queries], 0 ... number of groups - 1.
-    bootstrap: how many replicates are drawn.
+    values: Name -> what is averaged.
+    groups: The group of each query, 0 ... number of groups - 1.
+    bootstrap: How many replicates are drawn.
 
   Returns:
-    name -> [low, high], the 2.5 and 97.5 percentiles; empty for 0 samples.
+    Name -> [low, high], the 2.5 and 97.5 percentiles; empty for 0 samples.
   """
   samples = bootstrap.samples
   if not samples:

@@ -36,24 +36,24 @@ def evaluate(
   its other captions not counting as wrong.
 
   Args:
-    similarity: [texts, videos], higher is closer.
-    text_video_ids: for each text, the id of its video.
-    video_ids: for each column, the id of the video.
-    split: name of the split, for the protocol.
-    annotated_video_ids: all ids of the split; None for `video_ids`.
-    known_missing: annotated ids that are not scored, such as videos that are
+    similarity: Higher is closer.
+    text_video_ids: For each text, the id of its video.
+    video_ids: For each column, the id of the video.
+    split: Name of the split, for the protocol.
+    annotated_video_ids: All ids of the split; None for `video_ids`.
+    known_missing: Annotated ids that are not scored, such as videos that are
       gone. Any other difference is an error.
-    dual_softmax_scale: if given, adds `t2v_dual_softmax` and
+    dual_softmax_scale: If given, adds `t2v_dual_softmax` and
       `v2t_dual_softmax`, see `dual_softmax`. Never mixed with the plain ones.
-    bootstrap: what the 95 % intervals are of.
+    bootstrap: What the 95 % intervals are of.
 
   Returns:
     `t2v` and `v2t`, each with R@1, R@5, R@10 (fractions), median_rank,
     mean_rank and `interval_95`, and `protocol`.
 
   Raises:
-    ValueError: on scores that are not finite, ids that are missing, extra or
-      double, and shapes that don't fit.
+    ValueError: If scores are not finite, ids are missing, extra or double, or
+      shapes don't fit.
   """
   ranking.check_scores(similarity, 'similarity')
   annotated = video_ids if annotated_video_ids is None else annotated_video_ids
@@ -94,14 +94,11 @@ def match_texts(
   """Returns the column of each text's video.
 
   Args:
-    text_video_ids: for each text, the id of its video.
-    video_ids: for each column, the id of the video; no id twice.
-
-  Returns:
-    [texts].
+    text_video_ids: For each text, the id of its video.
+    video_ids: For each column, the id of the video; no id twice.
 
   Raises:
-    ValueError: if a text has no video, or a video no text.
+    ValueError: If a text has no video, or a video no text.
   """
   column = {video: i for i, video in enumerate(video_ids)}
   unknown = set(text_video_ids) - set(column)
@@ -140,12 +137,11 @@ def dual_softmax(
   some 5 points of recall; the paper does not use it.
 
   Args:
-    similarity: [texts, videos].
-    scale: factor inside of the softmax, 100 with CLIP's largest logit scale.
-    axis: of the queries: 0 for text-to-video, 1 for video-to-text.
+    scale: Factor inside of the softmax, 100 with CLIP's largest logit scale.
+    axis: Axis of the queries: 0 for text-to-video, 1 for video-to-text.
 
   Returns:
-    similarity * softmax(scale * similarity, axis).
+    Similarity * softmax(scale * similarity, axis).
   """
   scores = similarity.astype(np.float64)
   logits = scale * scores
@@ -154,9 +150,9 @@ def dual_softmax(
 
 
 def _both(
-  t2v: np.ndarray,
-  v2t: np.ndarray,
-  target: np.ndarray,
+  t2v: Float[np.ndarray, 'q v'],
+  v2t: Float[np.ndarray, 'q v'],
+  target: Int[np.ndarray, 'q'],
   suffix: str,
   bootstrap: ranking.Bootstrap,
 ) -> dict[str, Any]:

@@ -21,20 +21,20 @@ class TextTransformer(nn.Module):
 
   Attributes:
     width: C; 512 beside ViT-B, 768 beside ViT-L.
-    depth: number of blocks.
+    depth: Number of blocks.
     num_heads: K; CLIP has width / 64.
     mlp_dim: None for 4 * width, as in CLIP.
     vocab_size: V.
-    context_length: length of the position embedding, and so the longest text.
-    embed_dim: width of the space shared with the frame tower.
-    eos_id: the text is read at the first token with this id (at the last token
+    context_length: Length of the position embedding, and so the longest text.
+    embed_dim: Width of the space shared with the frame tower.
+    eos_id: The text is read at the first token with this id (at the last token
       if there is none); None reads at the highest id, which is the end of text
       in CLIP's vocabulary.
     activation: QuickGELU in OpenAI's weights.
-    scan: see `transformer.Encoder`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products; parameters are float32.
-    attention: see `attention.dot_product_attention`.
+    scan: See `transformer.Encoder`.
+    remat_policy: See `layers.REMAT_POLICIES`.
+    dtype: Type of activations and matrix products; parameters are float32.
+    attention: See `attention.dot_product_attention`.
   """
 
   width: int = 512
@@ -58,14 +58,14 @@ class TextTransformer(nn.Module):
     """Encodes texts.
 
     Args:
-      text: [B, L], L at most `context_length`. What stands behind the end of
+      text: Token ids, at most `context_length`. What stands behind the end of
         text has no influence: attention is causal.
 
     Returns:
-      Embeddings [B, E], not normalised, and the named intermediates.
+      Embeddings, not normalised, and the named intermediates.
 
     Raises:
-      ValueError: if the texts are longer than `context_length`.
+      ValueError: If the texts are longer than `context_length`.
     """
     length = text.shape[1]
     if length > self.context_length:
@@ -117,11 +117,10 @@ def end_of_text(text: Int[Array, 'B L'], eos_id: int | None) -> Int[Array, 'B']:
   """Returns the position at which each text is read.
 
   Args:
-    text: [B, L].
-    eos_id: id of the end of text; None takes the highest id in the row.
+    eos_id: Id of the end of text; None takes the highest id in the row.
 
   Returns:
-    [B], the first such position; the last of the row if `eos_id` is missing.
+    The first such position; the last of the row if `eos_id` is missing.
   """
   if eos_id is None:
     return jnp.argmax(text, axis=1)

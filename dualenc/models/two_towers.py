@@ -25,10 +25,10 @@ class TwoTowers(nn.Module):
   `bias_init`, `b`.
 
   Attributes:
-    img: the tower of the frames.
-    txt: the tower of the texts; same `embed_dim`.
-    temperature_init: the initial t is the log of its inverse.
-    bias_init: initial logit bias of the sigmoid loss; None has no bias.
+    img: The tower of the frames.
+    txt: The tower of the texts; same `embed_dim`.
+    temperature_init: The initial t is the log of its inverse.
+    bias_init: Initial logit bias of the sigmoid loss; None has no bias.
   """
 
   img: vit_st.ViTST = vit_st.ViTST()
@@ -46,17 +46,13 @@ class TwoTowers(nn.Module):
   ]:
     """Embeds what is given.
 
-    Args:
-      frames: [B, T, H, W, 3] or None.
-      text: [P, L] or None.
-
     Returns:
-      Unit vectors in float32, [B, E] and [P, E], None where the input was; and
+      Unit vectors in float32, None where the input was; and
       a dict with the logit scale `t`, the bias `b` if there is one, and the
       named intermediates `img/...`, `txt/...`.
 
     Raises:
-      ValueError: if the towers disagree about the width of the embedding.
+      ValueError: If the towers disagree about the width of the embedding.
     """
     if self.img.embed_dim != self.txt.embed_dim:
       raise ValueError(
@@ -109,9 +105,9 @@ def projected_clip(
   the bound; the value used stays inside.
 
   Args:
-    x: any array.
-    low: lower bound.
-    high: upper bound.
+    x: Any array.
+    low: Lower bound.
+    high: Upper bound.
 
   Returns:
     The clipped array.

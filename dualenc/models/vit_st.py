@@ -27,21 +27,21 @@ class ViTST(nn.Module):
   """A space-time Vision Transformer with CLIP's details.
 
   Attributes:
-    variant: see `vit.decode_variant`: 'B/16', 'B/32', 'L/14', 'mu/16', or
+    variant: See `vit.decode_variant`: 'B/16', 'B/32', 'L/14', 'mu/16', or
       numbers, '64,2,256,4/16'.
     num_frames: T; calls with fewer frames use the first temporal embeddings.
-    image_size: height and width of the frames, in pixels.
-    embed_dim: width of the space shared with the text tower.
-    temporal_std: of the initial temporal embedding; the paper says it is
+    image_size: Height and width of the frames, in pixels.
+    embed_dim: Width of the space shared with the text tower.
+    temporal_std: Spread of the initial temporal embedding; the paper says it is
       random and not how, 0.02 is ours; 0 gives zeros, as in AVION.
-    mean: of the pixels, in units of 255.
-    std: likewise.
+    mean: Mean of the pixels, in units of 255.
+    std: Spread of the pixels, in units of 255.
     activation: QuickGELU in OpenAI's weights, 'gelu_exact' in some of
       open_clip's.
-    scan: see `transformer.Encoder`.
-    remat_policy: see `layers.REMAT_POLICIES`.
-    dtype: type of activations and matrix products; parameters are float32.
-    attention: see `attention.dot_product_attention`.
+    scan: See `transformer.Encoder`.
+    remat_policy: See `layers.REMAT_POLICIES`.
+    dtype: Type of activations and matrix products; parameters are float32.
+    attention: See `attention.dot_product_attention`.
   """
 
   variant: str = 'B/16'
@@ -64,13 +64,13 @@ class ViTST(nn.Module):
     """Encodes clips.
 
     Args:
-      frames: [B, T, H, W, 3], as decoded; normalised here, on the device.
+      frames: Pixels as decoded; normalised here, on the device.
 
     Returns:
-      Embeddings [B, E], not normalised, and the named intermediates.
+      Embeddings, not normalised, and the named intermediates.
 
     Raises:
-      ValueError: if there are more frames than `num_frames`, or their size is
+      ValueError: If there are more frames than `num_frames`, or their size is
         not `image_size`.
     """
     self._check(frames.shape)
