@@ -1,4 +1,4 @@
-"""Pseudo-captions at scale: clips in, K captions a clip out, file by file.
+"""Pseudo-captions at scale: clips in, R captions a clip out, file by file.
 
 A caption depends on the clip, the weights, the sampling settings and the seed,
 and on nothing else: a clip's random keys are folded from its id, batches are
@@ -69,8 +69,8 @@ class Run:
     retry_failed: Do files again in which a clip has failed.
     wait_seconds: How long process 0 waits for a further file of the others.
     log_seconds: Between lines of progress where there is no terminal.
-    process_index: Of this process, by default jax's.
-    process_count: Likewise.
+    process_index: Number of this process, by default jax's.
+    process_count: How many processes there are, by default jax's.
   """
 
   overwrite: bool = False
@@ -101,11 +101,11 @@ def caption(
     captioner: The model with its prompt and its sampling settings.
     output: Folder of the set of captions.
     clip_dataset: Folder of a clip set; either this or `videos`.
-    split: Of the clip set.
+    split: Split of the clip set.
     videos: A folder of videos.
     cutting: How videos become clips, and clips frames.
     workers: Decoding processes; by default one a CPU.
-    run: Of this process and the others.
+    run: How this process and the others share the work.
 
   Returns:
     The counts.
@@ -136,7 +136,7 @@ def caption_source(
   output: str,
   run: Run = Run(),
 ) -> Summary:
-  """`caption` for any source of clips, which is closed in the end."""
+  """Captions any source of clips, as `caption`, and closes it in the end."""
   try:
     config = {**captioner.identity(), 'input': dict(source.config)}
     group = outputs.ProcessGroup.make(run.process_index, run.process_count)

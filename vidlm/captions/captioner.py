@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8, UInt32
 
 @dataclasses.dataclass(frozen=True)
 class ClipCaptions:
-  """The K captions of one clip, with the sums of log-probabilities of their
+  """The R captions of one clip, with the sums of log-probabilities of their
   tokens and the numbers of these."""
 
   captions: Sequence[str]
@@ -43,7 +43,7 @@ class Captioner(Protocol):
     """Captions of a clip, R."""
 
   def identity(self) -> Mapping[str, Any]:
-    """All that a caption depends on but the clip, as plain JSON."""
+    """Returns all that a caption depends on but the clip, as plain JSON."""
 
   def submit(
     self,
@@ -54,9 +54,8 @@ class Captioner(Protocol):
     """Begins to caption a batch.
 
     Args:
-      frames: [B, T, H, W, 3].
-      frame_mask: [B, T], False for frames that aren't there.
-      ids: [B], `identity.hash32` of the clips' ids.
+      frame_mask: False for frames that aren't there.
+      ids: `identity.hash32` of the clips' ids.
 
     Returns:
       A function that waits for the captions.

@@ -27,7 +27,7 @@ class Cutting:
 
   Attributes:
     clips: 'whole', 'fixed:4s' or 'scenes'; see `cuts.boundaries`.
-    videos_per_file: Of a shard.
+    videos_per_file: Videos of a shard.
     sampling: How clips become frames, by default as `vidlm prepare` would
       store them, and never fewer than the model takes.
   """
@@ -204,7 +204,7 @@ def _size(path: str | None) -> int:
 def _cut(
   film: listing.Entry, result: decode_pool.DecodeResult
 ) -> Iterator[listing.Entry]:
-  """The clips of a film; a reason names it by its place in the folder."""
+  """Yields a film's clips; a reason names it by its place in the folder."""
   message = result.message.replace(film.path or '\0', film.video)
   yield from listing.cut_clips(
     film, dataclasses.replace(result, message=message)
@@ -212,5 +212,5 @@ def _cut(
 
 
 def _text(name: str) -> str:
-  """A file name as text, even if its bytes are no UTF-8."""
+  """Returns a file name as text, even if its bytes are no UTF-8."""
   return name.encode('utf-8', 'backslashreplace').decode()

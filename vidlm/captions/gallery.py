@@ -42,7 +42,7 @@ def table(
   Args:
     rows: The clips; columns come in the order in which rows name them.
     keyframes: At most so many of each clip, spread over it.
-    height: Of a keyframe, in pixels.
+    height: Height of a keyframe, in pixels.
     mark: A regular expression; what it matches is highlighted, whatever its
       case.
 
@@ -75,7 +75,7 @@ def table(
 
 
 def spread(frames: Sequence[bytes], count: int) -> list[bytes]:
-  """At most `count` frames, spread evenly over all."""
+  """Returns at most `count` frames, spread evenly over all."""
   if len(frames) <= count:
     return list(frames)
   return [frames[i] for i in sampling.select_frames(len(frames), count)]
@@ -87,7 +87,7 @@ def _lines(texts: str | Sequence[str], marked: re.Pattern[str] | None) -> str:
 
 
 def _marked(text: str, marked: re.Pattern[str] | None) -> str:
-  """A text escaped, with <mark> around what matches."""
+  """Escapes a text, with <mark> around what matches."""
   out, end = [], 0
   for match in marked.finditer(text) if marked else ():
     if match[0]:
@@ -106,7 +106,7 @@ def _image(frame: bytes, height: int) -> str:
 
 
 def _shrink(frame: bytes, height: int) -> bytes:
-  """A JPEG no taller than `height`, so that a page stays small."""
+  """Returns a JPEG no taller than `height`, so that a page stays small."""
   import PIL.Image
 
   try:

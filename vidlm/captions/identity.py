@@ -13,13 +13,13 @@ from vidlm.core import trees
 
 
 def hash32(clip_id: str) -> int:
-  """The number a clip's random key is folded from."""
+  """Returns the number a clip's random key is folded from."""
   digest = hashlib.blake2b(clip_id.encode(), digest_size=4).digest()
   return int.from_bytes(digest, 'little')
 
 
 def file_digest(path: str | os.PathLike) -> str:
-  """BLAKE2b of a file's bytes.
+  """Returns the BLAKE2b of a file's bytes.
 
   Returns:
     32 hex digits; for a file that can't be read, a word for why. Such a file
@@ -34,7 +34,7 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def digest_of(parts: Sequence[str]) -> str:
-  """One digest of several texts; no two lists of texts share it."""
+  """Returns one digest of several texts; no two lists of texts share it."""
   whole = hashlib.blake2b(digest_size=16)
   for part in parts:
     data = part.encode('utf-8', 'surrogateescape')
@@ -44,7 +44,7 @@ def digest_of(parts: Sequence[str]) -> str:
 
 
 def weights_digest(params: Any) -> str:
-  """Digest of a tree of arrays: names, types, shapes and bytes."""
+  """Returns the digest of a tree of arrays: names, types, shapes and bytes."""
   flat = trees.flatten(params)
   names = sorted(flat)
   # hashlib lets go of the interpreter while it works.
@@ -62,7 +62,7 @@ def _array_digest(leaf: Any) -> str:
 
 
 def describe(value: Any) -> Any:
-  """A frozen dataclass or a linen module as plain JSON.
+  """Returns a frozen dataclass or a linen module as plain JSON.
 
   Example:
     describe(Nucleus(top_p=0.9)) ->
@@ -89,7 +89,7 @@ def describe(value: Any) -> Any:
 def differences(
   old: Mapping[str, Any], new: Mapping[str, Any], where: str = ''
 ) -> list[str]:
-  """What differs between two configurations, one 'a.b: 1 -> 2' each."""
+  """Returns what differs between two configurations, one 'a.b: 1 -> 2' each."""
   found = []
   for name in sorted(old.keys() | new.keys()):
     before, after = old.get(name), new.get(name)

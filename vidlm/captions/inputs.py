@@ -56,10 +56,10 @@ class Source(Protocol):
     """What of the source decides about captions, as plain JSON."""
 
   def digest(self, shard: int) -> str:
-    """Digest of all that the clips of a shard are made from."""
+    """Returns the digest of all that the clips of a shard are made from."""
 
   def rows(self, shard: int) -> int | None:
-    """Number of clips of a shard; None if that isn't known yet."""
+    """Returns the number of clips of a shard; None if that isn't known yet."""
 
   def open(
     self, shards: Sequence[int]

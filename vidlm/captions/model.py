@@ -82,7 +82,7 @@ class CaptionModel:
       max_length: Tokens of a text at most.
       sampler: See `vidlm.models.samplers`; by default the likeliest text, or,
         of several, nucleus samples.
-      seed: Of the samples.
+      seed: Seed of the samples.
 
     Returns:
       The texts of the clip; of a list of clips a list each.
@@ -124,7 +124,7 @@ class CaptionModel:
   def _rows(
     self, clips: Sequence[given.Clip], prompts: Sequence[str] | None
   ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Frames, mask, id, and the prompt if each has its own."""
+    """Yields frames, mask, id, and the prompt if each has its own."""
     tokens: Any = [()] * len(clips)
     if prompts is not None:
       padded = vlm_lib.prompt_tokens(self.vlm.vocabulary, prompts)
@@ -181,7 +181,7 @@ def load(
 
 
 def _sound(clip: captioner_lib.ClipCaptions) -> list[str]:
-  """The texts of a clip, if the model computed any."""
+  """Returns the texts of a clip, if the model computed any."""
   if not np.all(np.isfinite(clip.logprobs)):
     raise ValueError(
       'caption: a log-probability is not finite; are the weights sound?'
@@ -192,7 +192,7 @@ def _sound(clip: captioner_lib.ClipCaptions) -> list[str]:
 def _content_id(
   frames: UInt8[np.ndarray, 'T H W 3'], mask: Bool[np.ndarray, ' T']
 ) -> np.ndarray:
-  """What the keys are folded from: the same for the same frames."""
+  """Returns what the keys are folded from: the same for the same frames."""
   digest = hashlib.blake2b(frames.tobytes(), digest_size=4)
   digest.update(mask.tobytes())
   return np.frombuffer(digest.digest(), np.uint32)[0, ...]

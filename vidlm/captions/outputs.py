@@ -20,7 +20,7 @@ class ProcessGroup:
   """The processes that share a run.
 
   Attributes:
-    index: Of this process.
+    index: Number of this process.
     count: How many there are.
     distributed: Whether jax.distributed connects them.
   """
@@ -31,7 +31,7 @@ class ProcessGroup:
 
   @classmethod
   def make(cls, index: int | None, count: int | None) -> 'ProcessGroup':
-    """The processes given, or else jax's.
+    """Returns the processes given, or else jax's.
 
     Raises:
       ValueError: If the index is beyond the count.
@@ -131,7 +131,7 @@ class CaptionSet:
     return configs
 
   def pending(self, retry_failed: bool = False) -> list[int]:
-    """Shards of this process to be done.
+    """Returns the shards of this process to be done.
 
     Their old files, whose clips have changed or which are damaged, are
     removed, and the manifest with them: the set isn't whole any more.
@@ -160,7 +160,7 @@ class CaptionSet:
     return missing
 
   def _problem(self, shard: int, retry_failed: bool = False) -> str | None:
-    """Why a shard must be done: '' if it is new; None if it is finished."""
+    """Returns why a shard must be done: '' if it is new; None if it is done."""
     path = self._path(shard)
     try:
       info = captions_lib.read_info(path)
@@ -201,7 +201,7 @@ class CaptionSet:
         raise
 
   def _taken(self, shard: int) -> bool:
-    """Whether somebody else has written the file since `pending`.
+    """Returns whether somebody else has written the file since `pending`.
 
     Raises:
       ValueError: If the folder has become another set's.

@@ -71,7 +71,7 @@ class Progress:
       self._stream.write('\n')
 
   def summary(self) -> str:
-    """The last line: how many, in how long, and the rates if there are any."""
+    """Returns the last line: how many, in how long, and the rates if any."""
     took = _duration(self._clock() - self._began)
     line = (
       f'caption: {self.clips} clips, {self.failed} failed, '
@@ -91,7 +91,7 @@ class Progress:
       logging.info('%s', line)
 
   def line(self) -> str:
-    """The line itself."""
+    """Returns the line itself."""
     total = '' if self._clips is None else f' of {self._clips}'
     seconds, clips, captions, _ = self._since_base()
     return (

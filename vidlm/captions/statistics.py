@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
 def overview(captions: pd.DataFrame) -> pd.DataFrame:
-  """What each set is like, a row a set.
+  """Returns what each set is like, a row a set.
 
   Returns:
     Columns `clips` and of them `failed`; `captions`; means of `words`,
@@ -47,7 +47,7 @@ def overview(captions: pd.DataFrame) -> pd.DataFrame:
 
 
 def repeated(captions: pd.DataFrame, top: int = 10) -> pd.DataFrame:
-  """The captions given most often.
+  """Returns the captions given most often.
 
   Returns:
     A row a text, a column a set: how often.
@@ -60,7 +60,7 @@ def repeated(captions: pd.DataFrame, top: int = 10) -> pd.DataFrame:
 
 
 def tokens(text: str) -> list[str]:
-  """Words in lower case, without punctuation."""
+  """Splits a text into words in lower case, without punctuation."""
   return _WORD.findall(text.lower())
 
 
@@ -70,7 +70,7 @@ def frequent(
   top: int = 20,
   skip: Iterable[str] = FUNCTION_WORDS,
 ) -> pd.DataFrame:
-  """The n-grams in most captions, sets weighing the same.
+  """Returns the n-grams in most captions, sets weighing the same.
 
   Args:
     captions: As `read` gives them.

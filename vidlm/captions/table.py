@@ -4,7 +4,7 @@ A row is a caption. The columns:
 
   model          as the caller calls the set
   clip_id video start end
-  sample         0 ... K - 1; a clip that failed has one row, an empty caption
+  sample         0 ... R - 1; a clip that failed has one row, an empty caption
   caption
   words          of the caption
   tokens         of the caption, end of sentence included
@@ -60,7 +60,7 @@ def read_captions(
   """Reads one caption set, a row a caption, by clip id.
 
   Args:
-    folder: Of the set, as `vidlm caption --output` made it.
+    folder: Folder of the set, as `vidlm caption --output` made it.
     allow_unfinished: Also read a set that is still being written.
 
   Returns:
@@ -77,7 +77,7 @@ def read_captions(
 
 
 def _long(model: str, table: pa.Table) -> pd.DataFrame:
-  """One row a clip to one row a caption."""
+  """Turns one row a clip into one row a caption."""
   texts = ['captions', 'logprobs', 'lengths']
   clips = table.drop_columns(['model', 'config_hash']).to_pandas()
   rows = clips.explode(texts).reset_index(drop=True)
@@ -109,11 +109,11 @@ class Filter:
     words: Each of them is in the caption, as a whole word; a string is split
       at spaces. Upper and lower case are alike, here and in `pattern`.
     pattern: A regular expression the caption contains.
-    min_words: Number of words.
-    max_words: Likewise.
-    min_logprob: Sum of the tokens' log-probabilities.
-    max_logprob: Likewise.
-    models: Of these sets.
+    min_words: Fewest words of a caption.
+    max_words: Most words of a caption.
+    min_logprob: Lowest sum of its tokens' log-probabilities.
+    max_logprob: Highest.
+    models: Names of the sets to look at.
     status: 'ok' or 'failed'; None for both.
   """
 
@@ -130,7 +130,7 @@ class Filter:
 def select(
   captions: pd.DataFrame, conditions: Filter = Filter()
 ) -> pd.DataFrame:
-  """Captions that meet all conditions.
+  """Returns the captions that meet all conditions.
 
   Args:
     captions: As `read` gives them.
@@ -164,7 +164,7 @@ def select(
 
 
 def whole_word(word: str) -> str:
-  """A regular expression for a word that isn't part of another."""
+  """Returns a regular expression for a word that isn't part of another."""
   return rf'(?<!\w){re.escape(word)}(?!\w)'
 
 
@@ -181,12 +181,12 @@ def _contains(texts: pd.Series, pattern: str) -> pd.Series:
 def open_frames(
   captions: pd.DataFrame, source: str, split: str = 'train'
 ) -> frame_lookup.ClipFrames:
-  """The clips that were captioned.
+  """Opens the clips that were captioned.
 
   Args:
     captions: As `read` gives them.
     source: The clip set or the folder of videos that was captioned.
-    split: Of the clip set.
+    split: Split of the clip set.
 
   Raises:
     FileNotFoundError: If there is no such folder.
@@ -204,12 +204,12 @@ def gallery_rows(
   frames: frame_lookup.ClipFrames,
   clip_ids: Iterable[str],
 ) -> list[gallery.Row]:
-  """Clips with what every set says of them.
+  """Returns clips with what every set says of them.
 
   Args:
     captions: As `read` gives them.
     frames: Where the clips' frames are.
-    clip_ids: Of the clips, in the order wanted; each is shown once.
+    clip_ids: Ids in the order wanted; each clip is shown once.
 
   Returns:
     A row a clip, a column a set: its captions, a repeated one once with its

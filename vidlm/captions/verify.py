@@ -40,7 +40,7 @@ class Report:
     output: Folder of the set.
     files: In its manifest.
     clips: In files that could be read.
-    failed: Of these, clips without captions.
+    failed: Clips among these without captions.
     problems: None if the set is whole.
   """
 
@@ -73,7 +73,7 @@ def verify(output: str) -> Report:
   """Checks a finished set against its manifest, byte by byte and row by row.
 
   Every file is there, with the bytes and rows the manifest says; every clip id
-  comes once; clips have K captions or a reason; and all is of one set.
+  comes once; clips have R captions or a reason; and all is of one set.
   """
   try:
     manifest = captions_lib.read_manifest(output)
@@ -169,7 +169,7 @@ def _file_problems(
 def _readable(
   path: pathlib.Path,
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-  """Rows of the groups that can be read, with the number of the first."""
+  """Yields rows of the groups that can be read, with the first one's number."""
   try:
     captions_lib.read_info(path)
   except ValueError:
@@ -186,7 +186,7 @@ def _row_problems(
   manifest: Mapping[str, Any],
   ids: dict[str, tuple[str, int]],
 ) -> Iterator[Problem]:
-  """What is wrong with a row; adds its id to `ids`."""
+  """Yields what is wrong with a row; adds its id to `ids`."""
   clip_id = row['clip_id']
   if not clip_id:
     yield Problem(file, number, 'has no clip_id')

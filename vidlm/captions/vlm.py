@@ -31,12 +31,12 @@ class VLMCaptioner:
   Attributes:
     model: A `VideoVLM`, or a module with its methods.
     params: Its parameters, nested arrays.
-    vocabulary: Of prompt and captions.
+    vocabulary: Vocabulary of prompt and captions.
     prompt: The instruction or question; the paper's by default.
-    num_samples: K captions a clip. Our choice: the paper gives no number.
+    num_samples: R, captions a clip. Our choice: the paper gives no number.
     sampler: See `vidlm.models.samplers`.
     max_length: Tokens of a caption at most; our choice.
-    seed: Of the samples.
+    seed: Seed of the samples.
     clips_per_device: Clips a device takes at once.
     num_frames: T.
     image_size: Pixels of a side.
@@ -164,7 +164,7 @@ def _program(
   max_length: int,
   mesh: jax.sharding.Mesh,
 ) -> Callable[..., decoding.Samples]:
-  """The compiled program of a batch and its keys."""
+  """Returns the compiled program of a batch and its keys."""
 
   def sample(params: Any, rows: tuple[Any, Array]) -> decoding.Samples:
     batch, keys = rows
@@ -182,7 +182,7 @@ def _program(
 
 
 def prompt_length(vocabulary: Any, prompts: Iterable[str]) -> int:
-  """Tokens of the longest prompt, rounded up: fewer lengths to compile for."""
+  """Returns the longest prompt's tokens, rounded up: fewer compilations."""
   longest = max((len(vocabulary.prompt(p)) for p in set(prompts)), default=1)
   return -(-longest // 8) * 8
 
@@ -190,7 +190,7 @@ def prompt_length(vocabulary: Any, prompts: Iterable[str]) -> int:
 def prompt_tokens(
   vocabulary: AnyVocabulary, prompts: Sequence[str]
 ) -> Int32[np.ndarray, 'n P']:
-  """Prompts of any lengths, framed as in training, as rows of one length.
+  """Returns prompts, framed as in training, as rows of one length.
 
   Padding is masked, but the length decides about rounding: give all prompts of
   a job at once.
@@ -203,7 +203,7 @@ def prompt_tokens(
 
 
 def of_restored(vlm: restored.RestoredVLM, **options: Any) -> VLMCaptioner:
-  """A captioner of a restored model; options as of `VLMCaptioner`."""
+  """Returns a captioner of a restored model; options as of `VLMCaptioner`."""
   return launch.bound(VLMCaptioner)(
     model=vlm.objective.model,
     params=vlm.params,
