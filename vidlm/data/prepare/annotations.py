@@ -189,7 +189,7 @@ def _entry(values: Mapping[str, Any], videos: str) -> listing.Entry:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-  """One text or a list of them, stripped, without the empty ones."""
+  """Returns one text or a list of them, stripped, without the empty ones."""
   if isinstance(value, str) and value.lstrip().startswith('['):
     try:
       parsed = json.loads(value)
@@ -208,7 +208,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _seconds(value: Any) -> float | None:
-  """Seconds from a number, its text, or HH:MM:SS.mmm."""
+  """Returns seconds from a number, its text, or HH:MM:SS.mmm."""
   if value is None or value == '':
     return None
   try:

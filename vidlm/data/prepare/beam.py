@@ -74,7 +74,7 @@ def decode_shards(
 
 
 def _runner(options: str) -> dict[str, Any]:
-  """Arguments of a `beam.Pipeline`."""
+  """Returns the arguments of a `beam.Pipeline`."""
   from apache_beam.options import pipeline_options
   from apache_beam.runners.portability import fn_api_runner
 
@@ -91,7 +91,7 @@ def _runner(options: str) -> dict[str, Any]:
 
 
 def as_element(shard: shard_plan.Shard) -> dict[str, Any]:
-  """A shard as what Beam can send: dicts, lists, texts and numbers."""
+  """Returns a shard as what Beam can send: dicts, lists, texts and numbers."""
   entries = []
   for entry in shard.entries:
     fields = dataclasses.asdict(entry)
@@ -102,7 +102,7 @@ def as_element(shard: shard_plan.Shard) -> dict[str, Any]:
 
 
 def from_element(element: Mapping[str, Any]) -> shard_plan.Shard:
-  """The shard of `as_element`."""
+  """Returns the shard of `as_element`."""
   entries = []
   for fields in element['entries']:
     lists = {

@@ -16,7 +16,7 @@ def claim(
   """Makes sure the folder is ours.
 
   Args:
-    folder: Of the set; nobody else may be working in it.
+    folder: Folder of the set; nobody else may be working in it.
     plan: What is to be done.
     overwrite: Discard what the folder holds of another preparation.
 

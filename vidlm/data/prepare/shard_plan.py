@@ -25,7 +25,7 @@ class Layout:
   """What a set is called, and which of its clips go where.
 
   Attributes:
-    name: Of the TFDS dataset.
+    name: Name of the TFDS dataset.
     description: For dataset_info.json.
     num_shards: Files of each split; None for as many as clips_per_shard says.
     clips_per_shard: Also what an interruption may cost at most.
@@ -52,7 +52,7 @@ class Shard:
   """Clips that go to one file.
 
   Attributes:
-    split: Of the set.
+    split: Split of the set.
     number: Within the split.
     entries: The clips.
   """
@@ -91,7 +91,7 @@ class Plan:
     return sum(len(shard.entries) for shard in self.shards)
 
   def folder(self, output: pathlib.Path) -> pathlib.Path:
-    """Where the shards are kept until all are there."""
+    """Returns where the shards are kept until all are there."""
     return output / '.staging' / self.config_hash[:16]
 
 
@@ -103,7 +103,7 @@ def make_plan(
   Args:
     entries: The clips; their order is that of the records of a split.
     sampling: How they become frames.
-    layout: Of the set.
+    layout: Layout of the set.
 
   Raises:
     ValueError: For no clips, a clip id used twice, or names TFDS can't take.
@@ -157,7 +157,7 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 
 def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
-  """Size and time of each video: a file replaced is another input."""
+  """Yields size and time of each video: a file replaced is another input."""
   for path in sorted({entry.path for entry in entries if entry.path}):
     try:
       state = os.stat(path)

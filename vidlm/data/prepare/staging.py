@@ -59,7 +59,7 @@ def decode_shards(
 
 
 def missing_shards(plan: Plan, folder: pathlib.Path) -> list[Shard]:
-  """Shards that are not finished in the plan's folder."""
+  """Returns shards that are not finished in the plan's folder."""
   return [s for s in plan.shards if not _report(folder, s).exists()]
 
 
@@ -113,7 +113,7 @@ def _decoded(
 def _unpacked(
   entry: Entry, file: packed.LocalFile, result: decode_pool.DecodeResult
 ) -> decode_pool.DecodeResult:
-  """The result, with the name of a packed video, not of its copy."""
+  """Returns the result, with the name of a packed video, not of its copy."""
   file.delete()
   if file.error:
     return decode_pool.DecodeResult('corrupt', file.error)
@@ -188,7 +188,7 @@ def decoded_rows(
   pool: decode_pool.DecodePool,
   sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
 ) -> Iterator[clip_schema.ClipRow]:
-  """The clips of a shard that decode, without writing any."""
+  """Yields the clips of a shard that decode, without writing any."""
   for entry, result in _decoded(iter(shard.entries), pool, sampling):
     if result.ok:
       yield _row(entry, result)
@@ -210,7 +210,7 @@ def _row(entry: Entry, result: decode_pool.DecodeResult) -> clip_schema.ClipRow:
 
 
 def shard_path(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
-  """The records of a finished shard."""
+  """Returns the records of a finished shard."""
   return folder / f'{shard.name}.array_record'
 
 
@@ -219,7 +219,7 @@ def _report(folder: pathlib.Path, shard: Shard) -> pathlib.Path:
 
 
 def read_report(folder: pathlib.Path, shard: Shard) -> dict[str, Any]:
-  """Index rows and failures of a finished shard."""
+  """Reads index rows and failures of a finished shard."""
   return json.loads(_report(folder, shard).read_text(encoding='utf-8'))
 
 

@@ -47,7 +47,7 @@ def write(
   """Writes errors.jsonl and summary.json.
 
   Args:
-    folder: Of the set.
+    folder: Folder of the set.
     summary: The counts.
     failures: A line each.
   """
@@ -61,7 +61,7 @@ def write(
 
 
 def read(folder: pathlib.Path) -> Summary | None:
-  """The counts of a finished set; None of one that isn't."""
+  """Reads the counts of a finished set; None of one that isn't."""
   path = folder / 'summary.json'
   if not path.exists() or not (folder / 'dataset_info.json').exists():
     return None

@@ -30,7 +30,7 @@ KINDS = (
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Captions, a row a segment.
+  """Reads captions, a row a segment.
 
   A segment is called v_<id>[<start>-<end>], as in PaLI's evaluation; where
   two of a split are the same, the second ends in ~2. Ends that lie before
@@ -89,7 +89,7 @@ def _segments(
 
 
 def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """ActivityNet-QA, a row a video with all its questions.
+  """Yields ActivityNet-QA, a row a video with all its questions.
 
   Args:
     annotations: For each split its *_q.json and *_a.json.
@@ -138,7 +138,7 @@ def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def _part(path: str, letter: str) -> str:
-  """Path without `_q.json`; '' for other files."""
+  """Returns the path without `_q.json`; '' for other files."""
   match = re.fullmatch(rf'(.+)_{letter}\.json', os.path.basename(path))
   return match[1] if match else ''
 

@@ -23,7 +23,7 @@ class Selection:
   """Which clips of a data set are taken.
 
   Attributes:
-    flags: Of this set alone, see `registry.FLAGS`.
+    flags: Flags that this set alone has, see `registry.FLAGS`.
     ids: File with the ids of the clips or videos to keep.
     split: What to call the split; by default as the set has it.
     limit: Only the first so many clips of each split.
@@ -120,7 +120,7 @@ def collect(
 
 
 def _only(found: Sequence[rows.Row], path: str) -> list[rows.Row]:
-  """Rows whose clip, video or source is in a list of ids."""
+  """Keeps rows whose clip, video or source is in a list of ids."""
   wanted = set(files.read_ids(path))
   kept, met = [], set()
   for row in found:

@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(r'<(image|video)>')
 
 
 def read_llava(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """LLaVA's instructions, a row an image; entries without one are left out.
+  """Reads LLaVA's instructions, a row an image; entries without one are left.
 
   Args:
     annotations: JSON files.
@@ -50,7 +50,7 @@ def read_llava(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def read_video_chatgpt(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Video-ChatGPT's instructions, a row a video of ActivityNet.
+  """Reads Video-ChatGPT's instructions, a row a video of ActivityNet.
 
   Args:
     annotations: JSON files of either form.
@@ -84,7 +84,7 @@ def read_video_chatgpt(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def _turns(item: dict[str, Any], where: str) -> list[rows.Question]:
-  """Pairs of what is asked and what is answered."""
+  """Returns pairs of what is asked and what is answered."""
   turns = files.want(item, 'conversations', where)
   said = [
     (files.want(turn, 'from', where), files.want(turn, 'value', where))

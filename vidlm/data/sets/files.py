@@ -30,7 +30,7 @@ def archives(folder: str) -> list[str]:
 
 
 def expand(paths: Sequence[str]) -> list[str]:
-  """Annotation files; a folder stands for those in it, sorted.
+  """Lists annotation files; a folder stands for those in it, sorted.
 
   Raises:
     FileNotFoundError: For a path that isn't there, or a folder without files.
@@ -53,12 +53,12 @@ def expand(paths: Sequence[str]) -> list[str]:
 
 
 def stem(path: str) -> str:
-  """Name of a file without folder and suffix."""
+  """Returns the name of a file without folder and suffix."""
   return pathlib.Path(path).stem
 
 
 def read_json(path: str) -> Any:
-  """A JSON file's content.
+  """Reads a JSON file's content.
 
   Raises:
     ValueError: If it isn't JSON; the message names the file.
@@ -92,7 +92,7 @@ def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def delimiter(path: str) -> str:
-  """The likeliest delimiter of a CSV file, from its first line."""
+  """Returns the likeliest delimiter of a CSV file, from its first line."""
   with open(path, encoding='utf-8-sig', newline='') as file:
     header = file.readline()
   return max(_DELIMITERS, key=header.count)
@@ -106,7 +106,7 @@ def csv_lines(
   Cells are texts as they stand: an answer 'none' or '1' stays one.
 
   Args:
-    path: Of the file.
+    path: Path of the file.
     separator: Between cells; by default `delimiter`.
   """
   with open(path, encoding='utf-8-sig', newline='') as file:
@@ -147,7 +147,7 @@ def csv_rows(
 
 
 def read_ids(path: str) -> list[str]:
-  """Ids of a list: one a line, or a CSV or JSON list of them.
+  """Reads the ids of a list: one a line, or a CSV or JSON list of them.
 
   A first line that says what follows (`video_id`) is left out, and so are
   suffixes of video files.
@@ -175,7 +175,7 @@ def read_ids(path: str) -> list[str]:
 
 
 def want(row: Mapping[str, Any], key: str, where: str) -> Any:
-  """A field that must be there.
+  """Returns a field that must be there.
 
   Raises:
     ValueError: If it isn't; says where, and what is there.
@@ -187,7 +187,7 @@ def want(row: Mapping[str, Any], key: str, where: str) -> Any:
 
 
 def number(value: Any, where: str) -> float:
-  """A finite number.
+  """Returns a finite number.
 
   Raises:
     ValueError: If it isn't one; says where.
@@ -202,12 +202,12 @@ def number(value: Any, where: str) -> float:
 
 
 def clean(text: Any) -> str:
-  """A text without the white space around it."""
+  """Strips a text of the white space around it."""
   return str(text).strip()
 
 
 def texts(value: Any) -> tuple[str, ...]:
-  """One text or a list of them, stripped, without the empty ones."""
+  """Returns one text or a list of them, stripped, without the empty ones."""
   values = value if isinstance(value, list | tuple) else [value]
   cleaned = (clean(text) for text in values if text is not None)
   return tuple(text for text in cleaned if text)

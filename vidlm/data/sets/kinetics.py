@@ -15,7 +15,7 @@ from vidlm.data.sets import files, rows
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """A row a clip, its class as the label.
+  """Reads a row a clip, its class as the label.
 
   Args:
     annotations: Files; splits are train, val and test by the column, else by

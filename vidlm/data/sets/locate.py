@@ -138,7 +138,7 @@ class VideoFolder:
 
 
 def entry(row: rows.Row) -> Entry:
-  """A row as an entry without a video."""
+  """Returns a row as an entry without a video."""
   return Entry(
     clip_id=row.clip_id,
     video=row.names[0].name,
@@ -152,7 +152,7 @@ def entry(row: rows.Row) -> Entry:
 
 
 def _list(root: str) -> Iterator[str]:
-  """Names of videos, of images, then of folders with images, sorted.
+  """Lists videos, images, then folders with images, each sorted.
 
   A row's name tells whether a folder is one video's frames or many pictures.
   """
@@ -174,12 +174,12 @@ def _without_suffix(name: str) -> str:
 
 
 def _loose(name: str) -> str:
-  """What stays of a name when downloaders have cleaned it."""
+  """Returns what stays of a name when downloaders have cleaned it."""
   return re.sub(r'[\W_]+', '', name)
 
 
 def _is_exact(name: str) -> bool:
-  """Ids in which each `-` and `_` counts, such as YouTube's."""
+  """Returns whether each `-` and `_` of an id counts, as in YouTube's."""
   return re.fullmatch(r'(v_)?[A-Za-z0-9_-]{11}(_\d+_\d+)?', name) is not None
 
 
@@ -190,7 +190,7 @@ def _leads_out(name: str) -> bool:
 def locate_all(
   found: Iterable[rows.Row], folder: VideoFolder
 ) -> tuple[list[Entry], list[dict[str, str]]]:
-  """Entries of all rows, and the files found under a changed name."""
+  """Returns entries of all rows, and the files found under a changed name."""
   entries, renamed = [], []
   for row in found:
     located, changed = folder.find(row)

@@ -45,7 +45,7 @@ class _Captions:
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Captions.
+  """Reads captions.
 
   Lists of ids and the 1k-A file define the splits (`train_9k`, `test_1ka`);
   without them they are those of the JSON files, or, where these name none, the
@@ -100,7 +100,7 @@ def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """MSRVTT-QA, a row a video with all its questions.
+  """Yields MSRVTT-QA, a row a video with all its questions.
 
   Args:
     annotations: train_qa.json, val_qa.json, test_qa.json, or some of them.
@@ -135,13 +135,13 @@ def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def video_name(value: Any) -> str:
-  """'video7010' of 7010, '7010', 'video7010' or 'video7010.mp4'."""
+  """Returns 'video7010' of 7010, '7010', 'video7010' or 'video7010.mp4'."""
   text = str(value).strip().removesuffix('.mp4')
   return f'video{text}' if text.isdigit() else text
 
 
 def official_split(video: str) -> str:
-  """The split a video's number stands for; 'test' where it has none."""
+  """Returns the split a video's number stands for; 'test' where it has none."""
   digits = re.fullmatch(r'video(\d+)', video)
   if not digits:
     return 'test'
@@ -202,7 +202,7 @@ def _is_pairs(path: str) -> bool:
 
 
 def _list_split(path: str) -> str:
-  """'train_9k' of MSRVTT_train.9k.csv, 'val_jsfusion' of m-bain's lists."""
+  """Returns 'train_9k' of MSRVTT_train.9k.csv, 'val_jsfusion' of m-bain's."""
   words = re.split(r'\W+|_', files.stem(path))
   kept = [w for w in words if w.lower() not in ('msrvtt', 'msr', 'vtt', 'list')]
   return '_'.join(kept).lower() or 'train'

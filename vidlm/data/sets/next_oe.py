@@ -22,7 +22,7 @@ def read(
   references: str | None = None,
   video_map: str | None = None,
 ) -> Iterator[rows.Row]:
-  """A row a video with all its questions.
+  """Reads a row a video with all its questions.
 
   Args:
     annotations: The CSV files; an add_reference_answer_*.json or

@@ -38,7 +38,7 @@ class Overlap:
   """A training clip and an evaluation clip that share something.
 
   Attributes:
-    clip_id: Of the training set.
+    clip_id: Id in the training set.
     split: Its split.
     reason: 'source' or 'frames'.
     source: The id they share, or ''.
@@ -154,7 +154,7 @@ def _splits(folder: str) -> list[str]:
 
 
 def clip_sources(folder: str, split: str) -> dict[str, str]:
-  """Where each clip's video comes from; '' where its name says nothing."""
+  """Returns where each clip's video comes from; '' where no name tells."""
   index = clip_reader.open_clips(folder, split).index()
   sources = {
     clip_id: rows.source_id(video)
@@ -207,7 +207,7 @@ class _Known:
     source: str,
     hashes: UInt64[np.ndarray, 'T 2'],
   ) -> Iterator[Overlap]:
-    """Clips of this split that share the source or frames of a clip."""
+    """Yields clips of this split that share the source or frames of a clip."""
     for other in self._by_source.get(source, ()):
       yield Overlap(
         clip_id, split, 'source', source, -1, self.folder, self.split, other
@@ -241,7 +241,7 @@ class _Known:
 def _hashed(
   folder: str, split: str
 ) -> Iterator[tuple[str, UInt64[np.ndarray, 'T 2']]]:
-  """Each clip's id and the hashes of its frames, flat ones left out."""
+  """Yields each clip's id and the hashes of its frames, flat ones left out."""
   reader = clip_reader.open_clips(folder, split)
   for row, clip_id in enumerate(reader.clip_ids()):
     frames = records.encoded_frames(reader.read([row])[0])
@@ -252,7 +252,7 @@ def _hashed(
 
 
 def frame_hash(jpeg: bytes) -> UInt64[np.ndarray, '2'] | None:
-  """Which neighbours are brighter, right and below, on a grid of 9 x 9.
+  """Returns which neighbours are brighter, right and below, on a grid of 9 x 9.
 
   Args:
     jpeg: An encoded frame.

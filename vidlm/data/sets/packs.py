@@ -19,7 +19,7 @@ _TEXT_LIMIT = 1 << 22
 
 
 def read_tars(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """A row a video in a tar; what is damaged is a row with a reason.
+  """Reads a row a video in a tar; what is damaged is a row with a reason.
 
   Args:
     annotations: The tars, by default all in the folder of videos.
@@ -78,7 +78,7 @@ def _take(
 
 
 def read_parquet(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """A row a row with a video.
+  """Reads a row a row with a video.
 
   Args:
     annotations: The Parquet files, by default all in the folder of videos.

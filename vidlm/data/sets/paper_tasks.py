@@ -1,4 +1,4 @@
-"""seqio tasks and mixtures over the paper's data sets.
+"""Tasks and mixtures of seqio over the paper's data sets.
 
 Importing this module registers them, as T5's task modules do:
 
@@ -54,11 +54,11 @@ _INSTRUCTED = 'vidln_instructions/instructions.parquet'
 def describe(
   data_dir: str, vocab: vocabulary.Vocabulary
 ) -> list[tasks.ClipTask | tasks.ClipMixture]:
-  """Descriptions of every task and mixture, the tasks first.
+  """Describes every task and mixture, the tasks first.
 
   Args:
     data_dir: Folder of the clip sets.
-    vocab: Of inputs and targets.
+    vocab: Vocabulary of inputs and targets.
   """
   found: dict[str, tasks.ClipTask] = {}
 
@@ -124,7 +124,7 @@ def register(
 
   Args:
     data_dir: Folder of the clip sets.
-    vocab: Of inputs and targets.
+    vocab: Vocabulary of inputs and targets.
     frames: How frames are sampled.
   """
   return [

@@ -13,7 +13,7 @@ class SetReader:
   Attributes:
     module: In `vidlm.data.sets`.
     help: One line: what to give as annotations.
-    function: Of the module: (annotations, **flags) -> rows.
+    function: Name in the module: (annotations, **flags) -> rows.
     flags: Further flags of `vidlm prepare` the function takes.
     needs_annotations: False where the videos bring their texts along.
   """
@@ -91,7 +91,7 @@ def read(
   flags: Mapping[str, Any],
   videos: str = '',
 ) -> Iterator[Any]:
-  """Rows of a set.
+  """Reads the rows of a set.
 
   Args:
     name: One of SETS.

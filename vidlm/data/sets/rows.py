@@ -37,7 +37,7 @@ class Question:
 
   Attributes:
     question: As the set has it.
-    answer: Likewise.
+    answer: The right answer.
     question_id: Unique within the clip, or ''.
     kind: The set's own type of question, or ''.
     more_answers: Further answers that count as right.
@@ -81,13 +81,13 @@ class Row:
 def cut_from_youtube(
   video_id: str, start: float, end: float
 ) -> tuple[VideoName, ...]:
-  """Names for a clip of a YouTube video.
+  """Returns names for a clip of a YouTube video.
 
   Kinetics' and VATEX's downloaders write one file a clip, ID_000010_000020 or
   ID_10_20; others keep the whole video as ID or v_ID, to be cut.
 
   Args:
-    video_id: Of YouTube.
+    video_id: YouTube's id.
     start: Seconds.
     end: Seconds.
   """
@@ -106,7 +106,7 @@ def cut_from_youtube(
 
 
 def split_span(name: str) -> tuple[str, float, float] | None:
-  """Id, start and end of a name such as 5-xGskbsBgI_000055_000065.
+  """Splits a name such as 5-xGskbsBgI_000055_000065 into id, start and end.
 
   The id may hold `_` and `-` itself.
   """
@@ -115,7 +115,7 @@ def split_span(name: str) -> tuple[str, float, float] | None:
 
 
 def bare_id(name: str) -> str:
-  """ActivityNet's name of a video without its `v_`.
+  """Returns ActivityNet's name of a video without its `v_`.
 
   One YouTube id in 4,096 begins with `v_` itself, and keeps it.
   """
@@ -125,16 +125,16 @@ def bare_id(name: str) -> str:
 
 
 def youtube_id(url: str) -> str:
-  """The video's id in a YouTube address; '' if there is none."""
+  """Returns the video's id in a YouTube address; '' if there is none."""
   match = _URL.search(url)
   return match[1] if match else ''
 
 
 def source_id(name: str) -> str:
-  """What a file is likely called where it comes from.
+  """Returns what a file is likely called where it comes from.
 
   Args:
-    name: Of a video file, such as val/v_1QIUV7WYKXg.mp4 or
+    name: Name of a video file, such as val/v_1QIUV7WYKXg.mp4 or
       5-xGskbsBgI_000055_000065.mp4.
 
   Returns:
@@ -147,7 +147,7 @@ def source_id(name: str) -> str:
 
 
 def split_name(text: str, default: str = 'train') -> str:
-  """'train', 'val' or 'test' for what sets call their parts.
+  """Returns 'train', 'val' or 'test' for what sets call their parts.
 
   Args:
     text: A split's name (`validate`, `public_test`) or that of a file.

@@ -18,7 +18,7 @@ _ID = ('clip_id', 'id')
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """A row a video; several captions of one are put together.
+  """Reads a row a video; several captions of one are put together.
 
   Args:
     annotations: Tables; where none has a split column, each is the split its

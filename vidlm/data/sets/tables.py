@@ -51,7 +51,7 @@ def _parquet_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def pick(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-  """The first of some columns that is there and not empty, else None."""
+  """Returns the first of some columns that is there and not empty, or None."""
   for name in names:
     value = row.get(name)
     if value is not None and value != '' and value != []:
@@ -60,7 +60,7 @@ def pick(row: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def need(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
-  """As `pick`.
+  """Returns what `pick` does.
 
   Raises:
     ValueError: If there is none; says where, and what is there.
@@ -75,7 +75,7 @@ def need(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
 
 
 def seconds(value: Any, where: str) -> float:
-  """Seconds from a number or HH:MM:SS.mmm.
+  """Returns seconds from a number or HH:MM:SS.mmm.
 
   Raises:
     ValueError: If it is neither; says where.

@@ -78,10 +78,10 @@ class ClipSetBuilder(  # type: ignore[call-arg]  # TFDS comes without types
 def decode_examples(
   element: dict[str, Any],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-  """Keys and examples of the clips of a shard that decode.
+  """Yields keys and examples of the clips of a shard that decode.
 
   Args:
-    element: Of `beam.as_element`.
+    element: What `beam.as_element` returned.
   """
   shard = beam_run.from_element(element)
   with decode_pool.DecodePool() as pool:

@@ -15,7 +15,7 @@ from vidlm.data.sets import files, rows
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Captions, a row a clip; the private test set has none.
+  """Reads captions, a row a clip; the private test set has none.
 
   Args:
     annotations: Files; splits are called train, val, test and private_test.

@@ -19,7 +19,7 @@ from vidlm.data.sets import files, rows
 
 
 def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Narratives, a row a video.
+  """Reads narratives, a row a video.
 
   A narrative is the captions of its actors in the order listed, the
   background last, as in the examples of the paper's Table 8; a video with
@@ -59,7 +59,7 @@ def _narrative(item: dict[str, Any], where: str) -> str:
 
 
 def _names(dataset: str, video: str) -> tuple[rows.VideoName, ...]:
-  """Where the videos, or folders of frames, may be.
+  """Returns where the videos, or folders of frames, may be.
 
   The four sets may lie side by side in folders called as their dataset or its
   first word, or all in one.
@@ -78,7 +78,7 @@ def _names(dataset: str, video: str) -> tuple[rows.VideoName, ...]:
 
 
 def _split_folder(dataset: str) -> str:
-  """`train` or `val`: how Oops arranges its videos."""
+  """Returns `train` or `val`: how Oops arranges its videos."""
   return dataset.rsplit('_', 1)[-1]
 
 
@@ -89,7 +89,7 @@ def _source(dataset: str, video: str) -> str:
 
 
 def read_questions(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """Oops-QA, a row a video with all its questions.
+  """Yields Oops-QA, a row a video with all its questions.
 
   Args:
     annotations: qa_text_output.json files.

@@ -16,7 +16,7 @@ _Clip = tuple[str, float, float]
 
 
 def read_videocc(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """VideoCC, a row a clip with all its captions.
+  """Yields VideoCC, a row a clip with all its captions.
 
   Args:
     annotations: The CSV, or parts of it.
@@ -48,7 +48,7 @@ def read_videocc(annotations: Sequence[str]) -> Iterator[rows.Row]:
 
 
 def read_internvid(annotations: Sequence[str]) -> Iterator[rows.Row]:
-  """InternVid, a row a clip with all its captions.
+  """Yields InternVid, a row a clip with all its captions.
 
   Many clips are shorter than a second; they are kept, and sampled densely.
 
@@ -89,13 +89,13 @@ def _clips(found: dict[_Clip, list[str]]) -> Iterator[rows.Row]:
 
 
 def _video(url: str) -> str:
-  """The YouTube id of an address; elsewhere its last part."""
+  """Returns the YouTube id of an address; elsewhere its last part."""
   found = rows.youtube_id(url)
   return found or re.sub(r'\W+', '_', url.rstrip('/').rpartition('/')[2])
 
 
 def _separator(path: str) -> str:
-  """What stands between address and start in the first line.
+  """Returns what stands between address and start in the first line.
 
   Without a header that line is a caption's too, which may hold more
   semicolons than there are cells.

@@ -44,7 +44,7 @@ class CaptionRow:
     video: Name of the source.
     start: Seconds in the source; None where unknown.
     end: Seconds in the source; None where unknown.
-    captions: K texts; none if the clip failed.
+    captions: R texts; none if the clip failed.
     logprobs: Sum of log-probabilities of each caption's tokens.
     lengths: Tokens of each caption, end of sentence included.
     status: 'ok' or 'failed'.
@@ -67,9 +67,9 @@ class FileInfo:
   """What a caption file says about itself.
 
   Attributes:
-    config_hash: Of the set it belongs to.
+    config_hash: Hash of the set it belongs to.
     config: What was hashed.
-    input_digest: Of the inputs its rows were made from.
+    input_digest: Digest of the inputs its rows were made from.
     model: Name of the captioner.
     rows: Number of rows.
   """
@@ -82,17 +82,17 @@ class FileInfo:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-  """Hash of a configuration: 16 hex digits of SHA-256 of its JSON."""
+  """Returns 16 hex digits of the SHA-256 of a configuration's JSON."""
   return hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
 
 
 def to_json(value: Any) -> str:
-  """JSON, the same for equal values."""
+  """Returns JSON, the same for equal values."""
   return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def encode(rows: Sequence[CaptionRow], info: FileInfo) -> bytes:
-  """The bytes of a caption file."""
+  """Returns the bytes of a caption file."""
   same = {'model': info.model, 'config_hash': info.config_hash}
   metadata = {
     'config_hash': info.config_hash,

@@ -35,12 +35,12 @@ _NAME = re.compile(r'captions-(\d{5,})-of-(\d{5,})\.parquet')
 
 
 def file_name(shard: int, num_shards: int) -> str:
-  """Name of the file of an input shard."""
+  """Returns the name of the file of an input shard."""
   return f'captions-{shard:05d}-of-{num_shards:05d}.parquet'
 
 
 def find_files(output: str | os.PathLike) -> dict[str, tuple[int, int]]:
-  """Caption files of a folder, sorted: {name: (shard, number of shards)}."""
+  """Finds a folder's caption files, sorted: {name: (shard, their number)}."""
   folder = pathlib.Path(output)
   names = sorted(os.listdir(folder)) if folder.is_dir() else []
   matches = ((name, _NAME.fullmatch(name)) for name in names)
@@ -50,7 +50,7 @@ def find_files(output: str | os.PathLike) -> dict[str, tuple[int, int]]:
 def manifest_bytes(
   config: Mapping[str, Any], files: Sequence[Mapping[str, Any]]
 ) -> bytes:
-  """A manifest: the same bytes for the same set."""
+  """Returns a manifest: the same bytes for the same set."""
   totals = {
     'clips': sum(file['rows'] for file in files),
     'ok': sum(file['ok'] for file in files),
@@ -67,7 +67,7 @@ def manifest_bytes(
 
 
 def describe_file(path: str | os.PathLike) -> dict[str, Any]:
-  """The manifest's entry for a finished file, which is read as a whole.
+  """Returns the manifest's entry for a finished file, which is read as a whole.
 
   Raises:
     ValueError: If the file is damaged.

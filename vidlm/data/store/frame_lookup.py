@@ -48,7 +48,7 @@ def open_frames(
 
   Args:
     source: Folder of a clip set, or of videos.
-    split: Of the clip set.
+    split: Split of the clip set.
     how: How videos are cut: 'whole', 'fixed:4s' or 'scenes'.
     entries: The clips of the videos, where they are known already.
     sampling: How videos become frames; by default as `vidlm prepare` would
@@ -68,7 +68,7 @@ def open_frames(
 
 
 def entries_of(rows: Iterable[Mapping[str, Any]], videos: str) -> list[Entry]:
-  """The clips that rows of a caption set name, below a folder of videos.
+  """Returns the clips that rows of a caption set name, below a folder.
 
   Args:
     rows: With `clip_id`, `video`, `start` and `end`.

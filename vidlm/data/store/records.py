@@ -6,7 +6,7 @@ from vidlm.data.store import tf_example
 
 
 def encoded_frames(record: bytes) -> list[bytes]:
-  """The JPEG frames of a serialized clip record.
+  """Returns the JPEG frames of a serialized clip record.
 
   What TFDS's parser gives of the field, in a twentieth of its time: that one
   looks every field up in the features of the set, record by record.
@@ -18,7 +18,7 @@ def encoded_frames(record: bytes) -> list[bytes]:
 
 
 def clip_id(record: bytes) -> str:
-  """The id of a serialized clip record; '' if it can't be read."""
+  """Returns the id of a serialized clip record; '' if it can't be read."""
   try:
     return b''.join(_field(record, 'clip_id')).decode()
   except ValueError:

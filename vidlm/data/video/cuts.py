@@ -30,7 +30,7 @@ def check(how: str) -> float | None:
 
 
 def film_limits(clip: sampling.Limits) -> sampling.Limits:
-  """What cutting may cost: finding scenes decodes whole films.
+  """Returns what cutting may cost: finding scenes decodes whole films.
 
   Args:
     clip: What decoding a clip of them may cost.
@@ -43,7 +43,7 @@ def film_limits(clip: sampling.Limits) -> sampling.Limits:
 def boundaries(
   path: str, how: str, limits: sampling.Limits = sampling.Limits()
 ) -> tuple[float, ...]:
-  """Where a film is cut.
+  """Returns where a film is cut.
 
   Args:
     path: A local file.

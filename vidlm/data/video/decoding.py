@@ -43,8 +43,8 @@ class Clip:
   Attributes:
     frames: RGB; an array, or one JPEG a frame where that was asked for.
     times: Seconds in the file for which each frame was looked up.
-    start: Of the clip in the file, seconds.
-    end: Likewise; the video's end where the clip would end after it.
+    start: Where the clip begins in the file, in seconds.
+    end: Where it ends, in seconds; at most where the video does.
   """
 
   frames: UInt8[np.ndarray, 'T H W 3'] | tuple[bytes, ...]
@@ -60,8 +60,8 @@ class VideoInfo:
   Attributes:
     duration: Seconds of video, measured where the headers don't tell.
     fps: Average rate; 0 where unknown.
-    width: Of a frame as displayed (rotation and pixel aspect not applied).
-    height: Likewise.
+    width: Pixels of a row; rotation and pixel aspect are not applied.
+    height: Rows, likewise.
     n_frames: As written in the file; 0 where unknown.
   """
 
@@ -244,7 +244,7 @@ def _bounds(
   end: float | None,
   limits: sampling_lib.Limits,
 ) -> tuple[float, float, bool]:
-  """Start and end of the clip, and whether the video surely lasts so long."""
+  """Returns the clip's start and end, and whether the video surely lasts so."""
   duration, sure = _duration(path, container, stream, limits)
   first = max(start or 0.0, 0.0)
   last = duration if end is None else min(end, duration)
@@ -261,7 +261,7 @@ def _bounds(
 def _duration(
   path: str, container: Any, stream: Any, limits: sampling_lib.Limits
 ) -> tuple[float, bool]:
-  """Seconds of video, and whether they are those of the video stream."""
+  """Returns seconds of video, and whether the video stream itself has them."""
   if stream.duration and stream.duration > 0:
     return float(stream.duration * stream.time_base), True
   if container.duration and container.duration > 0:

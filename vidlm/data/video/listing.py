@@ -48,7 +48,7 @@ class Entry:
 
 
 def list_videos(videos: str) -> list[str]:
-  """Names of the video files below a folder, sorted, relative to it.
+  """Lists the video files below a folder, sorted, relative to it.
 
   Links that lead out of the folder, hidden files and other kinds of file are
   left out.
@@ -107,7 +107,7 @@ def folder_clips(
   num_workers: int | None = None,
   limits: sampling.Limits = sampling.Limits(),
 ) -> list[Entry]:
-  """The clips of all videos of a folder.
+  """Returns the clips of all videos of a folder.
 
   A clip's id is the file's name without suffix, and `#0001` and so on where a
   film is cut into several.
@@ -141,17 +141,17 @@ def folder_clips(
 def cut_task(
   film: Entry, how: str, limits: sampling.Limits
 ) -> decode_pool.DecodeTask:
-  """What finds out where a film is cut; see `folder_clips`."""
+  """Returns what finds out where a film is cut; see `folder_clips`."""
   costs = sampling.Sampling(limits=cuts.film_limits(limits))
   return decode_pool.DecodeTask(film.path or '', cut=how, sampling=costs)
 
 
 def cut_clips(film: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:
-  """The clips of a film; one with a reason if it can't be cut.
+  """Yields the clips of a film; one with a reason if it can't be cut.
 
   Args:
     film: A whole one.
-    result: Of its `cut_task`.
+    result: What came of its `cut_task`.
   """
   if not result.ok:
     # Without a path it isn't tried again.
@@ -165,7 +165,7 @@ def cut_clips(film: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:
 
 
 def _clip_ids(names: Sequence[str]) -> list[str]:
-  """Names without suffix; with it where two would be the same."""
+  """Returns names without suffix; with it where two would be the same."""
   stems = [name.rpartition('.')[0] for name in names]
   seen: dict[str, int] = {}
   for stem in stems:

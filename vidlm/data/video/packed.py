@@ -59,7 +59,7 @@ class LocalFile:
 
 
 def members(path: str) -> Iterator[Member]:
-  """Files in a tar, or rows of a Parquet file that have a video.
+  """Lists files in a tar, or rows of a Parquet file that have a video.
 
   Raises:
     DamagedError: When it comes to what it can't read; members before that
@@ -91,7 +91,7 @@ def _tar_members(path: str) -> Iterator[Member]:
 
 
 def _check_end(path: str, offset: int) -> None:
-  """tarfile takes a damaged header for the archive's end; it is not."""
+  """Refuses a damaged header, which tarfile takes for the archive's end."""
   with open(path, 'rb') as file:
     file.seek(offset)
     if file.read(512).strip(b'\0'):
@@ -122,7 +122,7 @@ def _rows(path: str) -> Iterator[Member]:
 
 
 def video_column(schema: Any) -> str | None:
-  """The column with bytes, or with {bytes, path}; None if there is none."""
+  """Returns the column with bytes, or with {bytes, path}; None without one."""
   import pyarrow as pa
 
   for name in VIDEO_COLUMNS:
@@ -176,7 +176,7 @@ class Unpacker:
     Args:
       path: The tar or Parquet file.
       packed: Where in it.
-      suffix: Of the temporary file, such as '.mp4'.
+      suffix: How the temporary file's name ends, such as '.mp4'.
 
     Returns:
       The temporary file; delete it when done.
@@ -212,7 +212,7 @@ class Unpacker:
 
 
 def _image_suffix(data: bytes) -> str:
-  """Suffix of an image; '' for all else: rows have no file names."""
+  """Returns an image's suffix; '' for all else: rows have no file names."""
   if data.startswith(b'\xff\xd8\xff'):
     return '.jpg'
   if data.startswith(b'\x89PNG'):

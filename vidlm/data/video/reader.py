@@ -85,7 +85,7 @@ def reasons(
 
 
 def measure(container: Any, stream: Any) -> float:
-  """Seconds of video by reading the whole file without decoding it."""
+  """Measures seconds of video by reading the file without decoding it."""
   last = None
   with contextlib.suppress(av.FFmpegError):
     for packet in container.demux(stream):
@@ -130,7 +130,7 @@ class RgbConverter:
     return np.ascontiguousarray(np.rot90(rgb, turns))
 
   def _target(self, frame: Any) -> tuple[int, int]:
-    """Width and height to scale to, before the frame is turned upright."""
+    """Returns the size to scale to, before the frame is turned upright."""
     width, height = float(frame.width), float(frame.height)
     if 0.1 < self._aspect < 10:  # beyond, the header is wrong
       width *= self._aspect
@@ -155,7 +155,7 @@ class FrameReader:
     self._end: int | None = None
 
   def end(self) -> float | None:
-    """Where the video ended, in seconds, if the reader came to its end."""
+    """Returns where the video ended, in seconds, if it was read to its end."""
     if self._end is None:
       return None
     return float((self._end - self._origin) * self._stream.time_base)
@@ -214,7 +214,7 @@ class FrameReader:
     return frame.dts if frame.dts is not None else before + 1
 
   def _may_jump(self, position: int, target: int) -> bool:
-    """Whether a keyframe between here and the target is worth a seek."""
+    """Returns whether a keyframe between here and the target merits a seek."""
     entries = self._stream.index_entries
     if len(entries) > 1:
       # Entries hold decoding times, which run ahead of what is shown.
@@ -248,7 +248,7 @@ class FrameReader:
       yield frame
 
   def _packets_from(self, target: int) -> Iterator[Any]:
-    """Packets from a keyframe on; libav's error, if any, as the last one."""
+    """Returns packets from a keyframe on; libav's error, if any, comes last."""
     if target <= self._origin and not self._decoded:
       return self._demux()
     second = int(1 / self._stream.time_base)

@@ -35,8 +35,8 @@ class Limits:
   """What decoding a clip may cost.
 
   Attributes:
-    max_pixels: Of a frame, as coded and as converted. 4096 x 4096 lets 4K and
-      5.7K through; 8K needs 7680 * 4320.
+    max_pixels: Most pixels of a frame, as coded and as converted. 4096 x 4096
+      lets 4K and 5.7K through; 8K needs 7680 * 4320.
     max_decoded_frames: Frames decoded for one clip, wanted or not.
     memory: Bytes of address space of a worker process. Python with PyAV takes
       some 0.4 GiB of it.
@@ -60,7 +60,7 @@ class Sampling:
     min_frames: A clip too short for so many is sampled more densely.
     max_frames: A clip too long for so many is sampled more sparsely.
     size: Shorter side of a frame in pixels; None or 0 keeps it.
-    quality: Of the JPEG.
+    quality: JPEG quality.
     min_share: A clip of which the file has a smaller share is too short.
     frame_rate: Frames a second of a folder of frames; None for 30.
     min_seconds: A clip of which the file has less is too short.
@@ -92,14 +92,14 @@ class Sampling:
       raise ValueError(f'frame_rate={self.frame_rate}: need more than 0')
 
   def times(self, start: float, end: float) -> Float[np.ndarray, ' T']:
-    """Times at which the clip [start, end) is looked at.
+    """Returns the times at which the clip [start, end) is looked at.
 
     Args:
-      start: Of the clip, in seconds.
-      end: Of the clip, in seconds; not itself sampled.
+      start: Where the clip begins, in seconds.
+      end: Where it ends, in seconds; not itself sampled.
 
     Returns:
-      float64[T] seconds, ascending, the first of them `start`.
+      Seconds, ascending, the first of them `start`.
 
     Raises:
       ValueError: For an empty clip.
@@ -114,12 +114,12 @@ class Sampling:
     return start + step * np.arange(number)
 
   def at_least(self, num_frames: int) -> 'Sampling':
-    """The same for a model of so many frames, which a clip should have."""
+    """Returns the same for a model that takes at least so many frames."""
     number = max(self.min_frames, num_frames)
     return dataclasses.replace(self, min_frames=number)
 
   def config(self, always: Collection[str]) -> dict[str, Any]:
-    """What the frames depend on, for the key of a set that is made of them.
+    """Returns what the frames depend on, for the key of a set made of them.
 
     Args:
       always: Fields that are in it in any case; the others only if they are
@@ -141,7 +141,7 @@ class Sampling:
 
   @classmethod
   def from_fields(cls, fields: Mapping[str, Any]) -> 'Sampling':
-    """Out of what `dataclasses.asdict` made of one."""
+    """Restores what `dataclasses.asdict` took apart."""
     return cls(**{**fields, 'limits': Limits(**fields['limits'])})
 
 
@@ -158,7 +158,7 @@ def select_frames(
       follow; draw it from [0, stored - T] to train on random windows.
 
   Returns:
-    int32[T], each in [0, stored).
+    Each in [0, stored).
 
   Raises:
     ValueError: For an empty record or an unknown mode.

@@ -35,17 +35,17 @@ SUFFIXES = {
 
 
 def suffixes(*kinds: str) -> tuple[str, ...]:
-  """Suffixes of all of these kinds of SUFFIXES."""
+  """Returns the suffixes of all of these kinds of SUFFIXES."""
   return tuple(suffix for kind in kinds for suffix in SUFFIXES[kind])
 
 
 def is_kind(name: str, *kinds: str) -> bool:
-  """Whether a file of this name is of one of these kinds."""
+  """Returns whether a file of this name is of one of these kinds."""
   return name.lower().endswith(suffixes(*kinds))
 
 
 def without_suffix(name: str, *kinds: str) -> str:
-  """The name without a suffix of these kinds; ids hold dots, which stay."""
+  """Returns the name without such a suffix; ids hold dots, which stay."""
   for suffix in suffixes(*kinds):
     if name.lower().endswith(suffix):
       return name[: -len(suffix)]
@@ -61,7 +61,7 @@ def scan(root: str | os.PathLike, *kinds: str) -> Iterator[str]:
 
   Args:
     root: The folder.
-    *kinds: Of SUFFIXES.
+    *kinds: Keys of SUFFIXES.
   """
   wanted = suffixes(*kinds)
   top = pathlib.Path(root)
@@ -75,7 +75,7 @@ def scan(root: str | os.PathLike, *kinds: str) -> Iterator[str]:
 
 
 def names_in(folder: str | os.PathLike, *kinds: str) -> list[str]:
-  """Names of files of these kinds in a folder, not below it, sorted."""
+  """Lists files of these kinds in a folder, not below it, sorted."""
   return [name for name in _shown(os.listdir(folder)) if is_kind(name, *kinds)]
 
 
@@ -84,7 +84,7 @@ def _shown(names: list[str]) -> list[str]:
 
 
 def resolve(root: str | os.PathLike, name: str) -> str | None:
-  """Absolute path of a file below a folder; None if it leads out of it."""
+  """Returns the absolute path of a file in a folder; None if it leads out."""
   try:
     folder = pathlib.Path(root).resolve()
     path = (folder / name).resolve()

@@ -21,7 +21,7 @@ _NUMBER = re.compile(r'(\d+)\D*$')
 
 
 def frame_files(folder: str) -> list[str]:
-  """Paths of a folder's frames in the order of their numbers.
+  """Lists a folder's frames in the order of their numbers.
 
   10.png comes after 9.png, however the folder lists them.
   """

@@ -127,12 +127,12 @@ def _check_length(task: DecodeTask, clip: decoding.Clip) -> None:
 
 
 def encode_task(task: DecodeTask) -> bytes:
-  """The request line of a task."""
+  """Returns the request line of a task."""
   return json.dumps(dataclasses.asdict(task)).encode() + b'\n'
 
 
 def decode_task(line: bytes) -> DecodeTask:
-  """The task of a request line."""
+  """Returns the task of a request line."""
   fields = json.loads(line)
   fields['sampling'] = sampling_lib.Sampling.from_fields(fields['sampling'])
   return DecodeTask(**fields)
