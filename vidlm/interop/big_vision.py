@@ -1,4 +1,4 @@
-"""big_vision's .npz files: `/`-joined names in a NumPy archive.
+"""Weights of big_vision: .npz files of arrays with `/`-joined names.
 
 Source: google-research/big_vision, `utils.load_params`, `utils.recover_dtype`
 and `models/vit.fix_old_checkpoints` (behaviour matched). Names are ours but
@@ -104,7 +104,7 @@ def _opaque(dtype: np.dtype) -> bool:
 
 
 def modern(found: Mapping[str, Leaf]) -> dict[str, Leaf]:
-  """Names and layout of today for checkpoints of older code.
+  """Brings checkpoints of older code to the names and layout of today.
 
   Args:
     found: {name: leaf}, perhaps of old ViTs.
@@ -144,7 +144,7 @@ def _move_head(flat: dict[str, Leaf], prefix: str) -> None:
 
 
 def _split_class_token(flat: dict[str, Leaf], prefix: str) -> None:
-  """CLIP's towers, with `ln_pre`, keep the two apart: they are left alone."""
+  """Adds the class token's position to it; CLIP's towers keep the two."""
   cls = flat[f'{prefix}cls']
   table = flat.get(f'{prefix}pos_embedding')
   if (

@@ -15,7 +15,7 @@ class Facts:
   """What goes on the card.
 
   Attributes:
-    name: Of the model.
+    name: Name of the model.
     source: What was converted.
     license: As the user states it.
     step: Updates the weights have seen.
@@ -38,7 +38,7 @@ class Facts:
 
 
 def text(facts: Facts) -> str:
-  """The card in Markdown, with the front matter the hub reads."""
+  """Returns the card in Markdown, with the front matter the hub reads."""
   lines = [
     '---',
     'library_name: vidlm',

@@ -47,17 +47,17 @@ class Shape:
   """Sizes of both towers.
 
   Attributes:
-    variant: Of the image tower, see `vit.decode_variant`.
+    variant: The image tower, see `vit.decode_variant`.
     image_size: Pixels of a side.
-    width: Of the text tower.
-    depth: Of the text tower.
-    num_heads: Of the text tower.
-    mlp_dim: Of the text tower.
+    width: Width of the text tower.
+    depth: Blocks of the text tower.
+    num_heads: Heads of the text tower.
+    mlp_dim: Width inside the MLPs of the text tower.
     vocab_size: Rows of the token table.
     context_length: Tokens of a text at most.
     embed_dim: Width of the shared space.
     eos_id: Where a text is read; None for its highest id.
-    activation: Of both towers, in our words.
+    activation: Activation of both towers, in our words.
   """
 
   variant: str
@@ -74,7 +74,7 @@ class Shape:
 
 
 def shape(config: Mapping[str, Any]) -> Shape:
-  """Sizes from a config.json.
+  """Reads sizes from a config.json.
 
   Raises:
     ValueError: If the architecture differs from ours in its arithmetic.
@@ -117,7 +117,7 @@ def shape(config: Mapping[str, Any]) -> Shape:
 
 
 def to_config(s: Shape) -> dict[str, Any]:
-  """The config.json of `CLIPModel`; the inverse of `shape`.
+  """Returns the config.json of `CLIPModel`; the inverse of `shape`.
 
   Raises:
     ValueError: If the text is read where `CLIPModel` can't.
@@ -165,7 +165,7 @@ def to_config(s: Shape) -> dict[str, Any]:
 
 
 def table(s: Shape) -> mapping.Table:
-  """Rows of `CLIPModel`."""
+  """Returns the rows of `CLIPModel`."""
   image, text = sizes(s)
   p, q = 'vision_model.', 'text_model.'
   conv = 'c rgb h w -> h w rgb c'
@@ -214,7 +214,7 @@ def table(s: Shape) -> mapping.Table:
 
 
 def sizes(s: Shape) -> tuple[dict[str, int], dict[str, int]]:
-  """Axes of the tables' rows, of the image and of the text tower."""
+  """Returns the axes of the tables' rows, of image and text tower."""
   v = vit.decode_variant(s.variant)
   image = {
     'c': v.width,
@@ -242,7 +242,7 @@ def sizes(s: Shape) -> tuple[dict[str, int], dict[str, int]]:
 def read_table(
   config: Mapping[str, Any], theirs: Mapping[str, Leaf]
 ) -> mapping.Table:
-  """The table that reads a folder of `CLIPModel`.
+  """Returns the table that reads a folder of `CLIPModel`.
 
   Args:
     config: Its config.json.

@@ -131,7 +131,7 @@ def _write_clip(
   shape: clip_names.Shape,
   shard_bytes: int,
 ) -> list[str]:
-  """CLIPModel with the temporal embedding of a single frame folded in."""
+  """Writes a `CLIPModel`, one frame's temporal embedding folded in."""
   ours = dict(ours)
   temporal = ours.get(_TEMPORAL)
   if temporal is not None and temporal.shape[1] == 1:

@@ -106,7 +106,7 @@ def fit_all(
   vocabulary_size: int | None = None,
   zeros: Sequence[str] = (),
 ) -> dict[str, Any]:
-  """As `fit`, for a model that is to be used: nothing may stay fresh.
+  """Fits as `fit`, for a model that is to be used: nothing may stay fresh.
 
   Args:
     weights: From `assemble`.
@@ -139,7 +139,7 @@ def load_params(
   vocabulary_size: int | None = None,
   zeros: Sequence[str] = (),
 ) -> dict[str, Any]:
-  """The parameters of a model that is to be used, from any format.
+  """Loads the parameters of a model that is to be used, from any format.
 
   Args:
     checkpoint: See `open_weights`.
@@ -163,7 +163,7 @@ def load_params(
 
 
 def _padded(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
-  """A Gemma's table of tokens with the spare rows of the hub's."""
+  """Pads a Gemma's table of tokens with the spare rows of the hub's."""
   if not name.endswith('embedder/input_embedding') or len(target) != 2:
     return leaf
   more = target[0] - leaf.shape[0]
@@ -184,7 +184,7 @@ def _padded(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
 
 
 def _resampled(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:
-  """The leaf, resampled if it is a position embedding of another size."""
+  """Resamples a leaf if it is a position embedding of another size."""
   if leaf.shape == target or leaf.ndim != 3 or len(target) != 3:
     return leaf
   if leaf.shape[2] != target[2] or 'txt/' in name:

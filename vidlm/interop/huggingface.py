@@ -31,7 +31,7 @@ SHARD_BYTES = 5 * 10**9
 
 
 def is_folder(folder: epath.Path) -> bool:
-  """Whether a folder is in this layout."""
+  """Returns whether a folder is in this layout."""
   return any(
     (folder / name).exists() for name in (CONFIG, _WEIGHTS, _INDEX, EXTRA)
   )
@@ -41,7 +41,7 @@ def read(folder: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
   """Opens a folder under our names.
 
   Args:
-    folder: Of config.json.
+    folder: Where config.json lies.
 
   Returns:
     {our name: leaf}, the names that were left behind, and the place in a VLM
@@ -81,7 +81,7 @@ def _read_parts(
 
 
 def read_config(folder: epath.Path) -> dict[str, Any]:
-  """The config.json of a folder.
+  """Reads the config.json of a folder.
 
   Raises:
     FileNotFoundError: If there is none.
@@ -106,7 +106,7 @@ def _json(path: epath.Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: epath.Path) -> dict[str, Leaf]:
-  """The tensors of a folder, one file or many.
+  """Reads the tensors of a folder, one file or many.
 
   Raises:
     FileNotFoundError: If there is no weight file, or a shard is missing.
@@ -137,7 +137,7 @@ def read_tensors(folder: epath.Path) -> dict[str, Leaf]:
 
 
 def _read_loose(folder: epath.Path) -> dict[str, Leaf]:
-  """Shards without an index, as pickles that were converted one by one."""
+  """Reads shards without an index, as pickles converted one by one."""
   files = sorted(p for p in folder.glob('*.safetensors') if p.name != EXTRA)
   if not files:
     raise FileNotFoundError(f'{folder}: no {_WEIGHTS} and no {_INDEX}')
@@ -155,7 +155,7 @@ def _read_loose(folder: epath.Path) -> dict[str, Leaf]:
 
 
 def read_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
-  """A lone safetensors file, whose tensors themselves must say what it is.
+  """Reads a lone safetensors file; its tensors themselves say what it is.
 
   Returns:
     As `read`: openai/CLIP's names become ours, our own stay.
@@ -180,7 +180,7 @@ def read_file(path: epath.Path) -> tuple[dict[str, Leaf], list[str], str]:
 
 
 def clip_shape(path: str) -> clip_names.Shape | None:
-  """Sizes of the CLIP that lies at a path, or None if none does.
+  """Returns sizes of the CLIP that lies at a path, or None if none does.
 
   Args:
     path: A folder of `CLIPModel`, or a file with openai/CLIP's names.
@@ -201,7 +201,7 @@ def clip_shape(path: str) -> clip_names.Shape | None:
 
 
 def paligemma(path: str) -> described.Description | None:
-  """Sizes of the PaliGemma that lies at a path, or None if none does.
+  """Returns sizes of the PaliGemma that lies at a path, or None if none does.
 
   Args:
     path: A folder.
@@ -231,8 +231,8 @@ def write(
 
   Args:
     folder: Where to.
-    config: Of the architecture.
-    table: Of the same.
+    config: The architecture.
+    table: Names of the same architecture.
     ours: {our name: leaf}, layers numbered.
     shard_bytes: Where a new file begins.
   """

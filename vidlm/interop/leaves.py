@@ -40,13 +40,13 @@ class Leaf:
     return value if dtype is None else value.astype(dtype, copy=False)
 
   def __getitem__(self, index: Any) -> 'Leaf':
-    """A part of the array; reading it reads the whole, and keeps the part."""
+    """Returns a part of the array, which is read whole; the part is kept."""
     part = self.then(lambda x: x[index])
     # A view would hold the whole: all layers of a stack, once for each layer.
     return Leaf(part.shape, part.dtype, lambda: np.array(part.load()))
 
   def then(self, function: Callable[[np.ndarray], np.ndarray]) -> 'Leaf':
-    """The result of a function on the array, itself read late.
+    """Applies a function to the array, itself read late.
 
     Args:
       function: Must only move values about (reshape, transpose, index): its
@@ -59,12 +59,12 @@ class Leaf:
 
 
 def hollow(shape: Sequence[int], dtype: Any) -> np.ndarray:
-  """An array of zeros that takes no memory, whatever its shape."""
+  """Returns an array of zeros that takes no memory, whatever its shape."""
   return np.broadcast_to(np.zeros((), dtype), tuple(shape))
 
 
 def from_array(array: Any) -> Leaf:
-  """A leaf of an array in memory (numpy or jax)."""
+  """Returns a leaf of an array in memory (numpy or jax)."""
   return Leaf(
     tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array)
   )
@@ -76,14 +76,14 @@ def checked(
   load: Callable[[], np.ndarray],
   where: str,
 ) -> Leaf:
-  """A leaf whose values are looked at when read.
+  """Returns a leaf whose values are looked at when read.
 
   Formats without checksums can't tell a flipped bit in a weight from another
   weight; what becomes NaN or infinite by it is at least reported.
 
   Args:
-    shape: Of the array.
-    dtype: Of the array.
+    shape: Shape of the array.
+    dtype: Type of the array.
     load: Reads it.
     where: File and name, for the error.
 

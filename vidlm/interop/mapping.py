@@ -114,7 +114,7 @@ class Table:
       )
 
   def to_theirs(self, ours: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """The inverse of `to_ours`.
+    """Returns the inverse of `to_ours`.
 
     Args:
       ours: {our name: leaf}, layers numbered; must hold every row's.
@@ -150,13 +150,13 @@ def rows(
   theirs: str = '',
   **sizes: int,
 ) -> list[Entry]:
-  """Entries of a table, with prefixes and the sizes of its axes.
+  """Returns entries of a table, with prefixes and the sizes of its axes.
 
   Args:
     table: (our name, their name, axes) and, of fused tensors, (part, parts).
     ours: Put before our names.
     theirs: Put before their names, each of several.
-    **sizes: Of axes by name; those a row doesn't mention are left out.
+    **sizes: Axes by name; those a row doesn't mention are left out.
   """
   out = []
   for name, other, axes, *part in table:

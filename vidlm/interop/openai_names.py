@@ -16,7 +16,7 @@ _SCALARS = ('input_resolution', 'context_length', 'vocab_size', 'attn_mask')
 
 
 def table(s: Shape) -> mapping.Table:
-  """Rows of the state dict."""
+  """Returns rows of the state dict."""
   image, text = clip_names.sizes(s)
   conv = 'c rgb h w -> h w rgb c'
   entries = mapping.rows(
@@ -55,12 +55,12 @@ def table(s: Shape) -> mapping.Table:
 
 
 def is_openai(names: Mapping[str, Leaf]) -> bool:
-  """Whether tensors bear openai/CLIP's names."""
+  """Returns whether tensors bear openai/CLIP's names."""
   return {'visual.conv1.weight', 'token_embedding.weight'} <= names.keys()
 
 
 def shape(theirs: Mapping[str, Leaf]) -> Shape:
-  """Sizes from the tensors of openai/CLIP, as its own loader finds them.
+  """Reads sizes off the tensors of openai/CLIP, as its own loader does.
 
   Heads are 64 wide, the activation is QuickGELU: true of all OpenAI's models;
   open_clip's own models with GELU have to come as `CLIPModel`.

@@ -1,4 +1,4 @@
-"""config.json of PaliGemma, Gemma and Gemma 2 <-> the fields of our models."""
+"""The config.json of PaliGemma, Gemma and Gemma 2 <-> our models' fields."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,8 +46,8 @@ def gemma_config(config: Mapping[str, Any], **overrides: Any) -> GemmaConfig:
   """Reads the language model of a config.json.
 
   Args:
-    config: of PaliGemma (its `text_config` is taken), Gemma or Gemma 2.
-    **overrides: other fields of `GemmaConfig`, such as `dtype`.
+    config: PaliGemma's (its `text_config` is taken), Gemma's or Gemma 2's.
+    **overrides: Other fields of `GemmaConfig`, such as `dtype`.
 
   Returns:
     The sizes.
@@ -119,8 +119,8 @@ def model_fields(config: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
   """Returns `llm_config`, `variant` and `image_size` of a `VideoVLM`.
 
   Args:
-    config: a PaliGemma's config.json.
-    **overrides: fields of `GemmaConfig`.
+    config: A PaliGemma's config.json.
+    **overrides: Fields of `GemmaConfig`.
 
   Returns:
     Keyword arguments.
@@ -139,9 +139,9 @@ def to_config(
   """Returns the config.json of a PaliGemma of these sizes.
 
   Args:
-    llm: sizes of the language model.
-    variant: of the ViT, see `vit.decode_variant`.
-    image_size: pixels of a side.
+    llm: Sizes of the language model.
+    variant: Name of the ViT, see `vit.decode_variant`.
+    image_size: Pixels of a side.
 
   Returns:
     JSON values that `model_fields` reads back.
@@ -162,7 +162,7 @@ def to_config(
 
 
 def to_text_config(llm: GemmaConfig) -> dict[str, Any]:
-  """The config.json of a Gemma alone."""
+  """Returns the config.json of a Gemma alone."""
   name = 'Gemma2' if llm.post_norms else 'Gemma'
   return {
     'architectures': [f'{name}ForCausalLM'],

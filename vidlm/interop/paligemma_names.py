@@ -48,7 +48,7 @@ _NORMS2 = {
 def read_table(
   config: Mapping[str, Any], theirs: Mapping[str, Leaf]
 ) -> mapping.Table:
-  """The table that reads a PaliGemma.
+  """Returns the table that reads a PaliGemma.
 
   Args:
     config: Its config.json.
@@ -67,7 +67,7 @@ def read_table(
 def read_text_table(
   config: Mapping[str, Any], theirs: Mapping[str, Leaf]
 ) -> mapping.Table:
-  """As `read_table`, for a Gemma alone; our names have no 'llm/' then."""
+  """Returns the table of a Gemma alone; our names have no 'llm/' then."""
   _check_tied(config, theirs)
   return text_table(paligemma_config.gemma_config(config))
 
@@ -75,11 +75,11 @@ def read_text_table(
 def table(
   llm: GemmaConfig, variant: str, image_size: int, theirs: Iterable[str] = ()
 ) -> mapping.Table:
-  """All rows of a PaliGemma.
+  """Returns all rows of a PaliGemma.
 
   Args:
     llm: Sizes of the language model.
-    variant: Of the ViT, see `vit.decode_variant`.
+    variant: Name of the ViT, see `vit.decode_variant`.
     image_size: Pixels of a side.
     theirs: Their names, which tell the prefixes; by default the hub's.
   """
@@ -105,7 +105,7 @@ def table(
 
 
 def text_table(llm: GemmaConfig) -> mapping.Table:
-  """All rows of a Gemma alone."""
+  """Returns all rows of a Gemma alone."""
   return mapping.Table(tuple(_text_rows(llm, '', *_TEXT_ALONE)), _COPIES)
 
 
@@ -122,7 +122,7 @@ def _check_tied(config: Mapping[str, Any], theirs: Iterable[str]) -> None:
 
 
 def _prefix(prefixes: Iterable[str], leaf: str, names: set[str]) -> str:
-  """The prefix in use; the first if it can't be told."""
+  """Returns the prefix in use; the first if it can't be told."""
   prefixes = tuple(prefixes)
   return next((p for p in prefixes if f'{p}{leaf}' in names), prefixes[0])
 

@@ -35,7 +35,7 @@ def split_subtree(spec: str) -> tuple[str, str]:
 
 
 def local(path: str) -> str:
-  """A path that can be read: what is on the hub is fetched first.
+  """Returns a path that can be read: what is on the hub is fetched first.
 
   Args:
     path: Local, gs:// or hf://owner/name[@revision][/folder].
@@ -115,7 +115,7 @@ def refuse_pickle(path: epath.PathLike) -> None:
 
 
 def pickles(folder: epath.PathLike) -> list[epath.Path]:
-  """Files in a folder whose names are those of pickles."""
+  """Returns files in a folder whose names are those of pickles."""
   return sorted(
     child for child in epath.Path(folder).iterdir() if child.suffix in _PICKLES
   )

@@ -119,7 +119,7 @@ register(GEMMA, ['GemmaForCausalLM', 'Gemma2ForCausalLM', 'gemma', 'gemma2'])
 
 
 def family(config: Mapping[str, Any], where: str) -> Family:
-  """The family of a config.json: by its class, else by its model_type.
+  """Returns the family of a config.json: by its class, else by its model_type.
 
   Args:
     config: The parsed config.json.

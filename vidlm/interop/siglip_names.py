@@ -32,7 +32,7 @@ _BUFFERS = (r'.*\.position_ids',)
 
 
 def vision_config(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The tower's part of a config.json, with the defaults filled in.
+  """Returns the tower's part of a config.json, with the defaults filled in.
 
   Raises:
     ValueError: If its arithmetic is not our ViT's.
@@ -52,7 +52,7 @@ def vision_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def variant(vision: Mapping[str, Any]) -> str:
-  """The `variant` of our ViT for a vision config."""
+  """Returns the `variant` of our ViT for a vision config."""
   return (
     f'{vision["hidden_size"]},{vision["num_hidden_layers"]},'
     f'{vision["intermediate_size"]},{vision["num_attention_heads"]}/'
@@ -63,7 +63,7 @@ def variant(vision: Mapping[str, Any]) -> str:
 def to_config(
   model_variant: str, image_size: int, pooled: bool
 ) -> dict[str, Any]:
-  """The config.json of a tower.
+  """Returns the config.json of a tower.
 
   Args:
     model_variant: See `vit.decode_variant`.
@@ -91,7 +91,7 @@ def table(
   prefix: str = 'vision_model.',
   pooled: bool = True,
 ) -> mapping.Table:
-  """Rows of a tower.
+  """Returns rows of a tower.
 
   Args:
     model_variant: See `vit.decode_variant`.
@@ -141,7 +141,7 @@ def table(
 def read_table(
   config: Mapping[str, Any], theirs: Mapping[str, Leaf]
 ) -> mapping.Table:
-  """The table that reads a folder.
+  """Returns the table that reads a folder.
 
   Args:
     config: Its config.json.

@@ -79,7 +79,7 @@ _UNUSED = (
 
 
 def model_config(config: Mapping[str, Any], **options: Any) -> T5Config:
-  """Sizes of a model from its config.json.
+  """Returns sizes of a model from its config.json.
 
   Args:
     config: The parsed config.json.
@@ -127,7 +127,7 @@ def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scales_logits(config: Mapping[str, Any]) -> bool:
-  """Whether hidden states are scaled by d_model^-0.5 before the logits.
+  """Returns whether hidden states are scaled by d_model^-0.5 before the logits.
 
   Hugging Face ties this to `tie_word_embeddings`; its version 5 writes the
   answer as `scale_decoder_outputs` and always says that it ties. mT5 is T5 1.1:
@@ -141,7 +141,7 @@ def scales_logits(config: Mapping[str, Any]) -> bool:
 
 
 def to_config(model: T5Config) -> dict[str, Any]:
-  """The config.json of a model; the inverse of `model_config`.
+  """Returns the config.json of a model; the inverse of `model_config`.
 
   Raises:
     ValueError: If Hugging Face has no name for its activations.
@@ -179,7 +179,7 @@ def to_config(model: T5Config) -> dict[str, Any]:
 
 
 def table(model: T5Config, logits: str = 'lm_head.weight') -> mapping.Table:
-  """Rows of a model.
+  """Returns rows of a model.
 
   Args:
     model: Its sizes.
@@ -251,7 +251,7 @@ def _side(
 def _positions(
   side: str, depth: int, sizes: dict[str, int]
 ) -> list[mapping.Entry]:
-  """The table of a stack, or those of so many layers."""
+  """Returns the table of a stack, or those of so many layers."""
   places = [f'layers_{i}/' for i in range(depth)] or ['']
   return [
     entry
@@ -268,7 +268,7 @@ def _positions(
 def read_table(
   config: Mapping[str, Any], theirs: Mapping[str, Leaf]
 ) -> mapping.Table:
-  """The table that reads a folder.
+  """Returns the table that reads a folder.
 
   Args:
     config: Its config.json.

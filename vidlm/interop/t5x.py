@@ -1,4 +1,4 @@
-"""t5x's checkpoints: native, through Orbax, and plain Flax msgpack.
+"""Checkpoints of t5x: native, through Orbax, and plain Flax msgpack.
 
 A native checkpoint is a folder with one msgpack file, `checkpoint`, and beside
 it a zarr folder for each large array, which the msgpack describes in
@@ -29,7 +29,7 @@ _SCANNED = re.compile(r'(.*\b)?(encoder|decoder)/\2/(.+)')
 
 
 def find(folder: epath.Path) -> epath.Path | None:
-  """The msgpack file of a checkpoint, or of the newest below a folder."""
+  """Finds the msgpack file of a checkpoint, or of the newest below a folder."""
   if (folder / FILE).is_file():
     return folder / FILE
   steps = []
@@ -41,7 +41,7 @@ def find(folder: epath.Path) -> epath.Path | None:
 
 
 def read(path: epath.Path) -> dict[str, Leaf]:
-  """The parameters of a checkpoint.
+  """Reads the parameters of a checkpoint.
 
   Args:
     path: Its msgpack file.
@@ -82,7 +82,7 @@ def _unscanned(name: str, leaf: Leaf) -> tuple[str, Leaf]:
 
 
 def read_everything(path: epath.Path) -> dict[str, Leaf]:
-  """All arrays of a checkpoint, optimizer state too, by slash-joined names.
+  """Reads all arrays of a checkpoint, optimizer state too, by joined names.
 
   Args:
     path: Its msgpack file.
@@ -108,7 +108,7 @@ def read_everything(path: epath.Path) -> dict[str, Leaf]:
 
 
 def _arrays(tree: Mapping[str, Any], prefix: str = '') -> Any:
-  """(name, leaf) of a state tree; a tensorstore spec is a leaf."""
+  """Yields (name, leaf) of a state tree; a tensorstore spec is a leaf."""
   for key, value in tree.items():
     name = f'{prefix}/{key}' if prefix else str(key)
     if isinstance(value, Mapping) and not {'driver', 'kvstore'} <= value.keys():

@@ -11,7 +11,7 @@ QKV = ('query', 'key', 'value')
 
 
 def norm(ours: str, theirs: str) -> list[mapping.Row]:
-  """Rows of a LayerNorm."""
+  """Returns rows of a LayerNorm."""
   return [
     (f'{ours}/scale', f'{theirs}.weight', 'c -> c'),
     (f'{ours}/bias', f'{theirs}.bias', 'c -> c'),
@@ -19,7 +19,7 @@ def norm(ours: str, theirs: str) -> list[mapping.Row]:
 
 
 def mlp(ours: str, theirs: tuple[str, str]) -> list[mapping.Row]:
-  """Rows of an MLP block; `theirs` are the names of its two layers."""
+  """Returns rows of an MLP block; `theirs` are the names of its two layers."""
   return [
     (f'{ours}/Dense_0/kernel', f'{theirs[0]}.weight', 'm c -> c m'),
     (f'{ours}/Dense_0/bias', f'{theirs[0]}.bias', 'm -> m'),
@@ -29,7 +29,7 @@ def mlp(ours: str, theirs: tuple[str, str]) -> list[mapping.Row]:
 
 
 def attention(ours: str, theirs: str) -> list[mapping.Row]:
-  """Rows of attention with separate projections."""
+  """Returns rows of attention with separate projections."""
   out = [
     (f'{ours}/out/kernel', f'{theirs}.out_proj.weight', 'c (k d) -> k d c'),
     (f'{ours}/out/bias', f'{theirs}.out_proj.bias', 'c -> c'),
@@ -42,7 +42,7 @@ def attention(ours: str, theirs: str) -> list[mapping.Row]:
 
 
 def fused_attention(ours: str, theirs: str) -> list[mapping.Row]:
-  """Rows of PyTorch's MultiheadAttention: q, k and v in one matrix."""
+  """Returns rows of PyTorch's MultiheadAttention: q, k and v in one matrix."""
   out: list[mapping.Row] = [
     (
       f'{ours}/out/kernel',
@@ -75,7 +75,7 @@ def fused_attention(ours: str, theirs: str) -> list[mapping.Row]:
 def blocks(
   ours: str, theirs: str, depth: int, **sizes: int
 ) -> list[mapping.Entry]:
-  """Entries of `depth` pre-LayerNorm blocks, as SigLIP and CLIP name them.
+  """Returns rows of `depth` pre-LayerNorm blocks, as SigLIP and CLIP name them.
 
   Args:
     ours: Our stack, such as 'Transformer/'.
@@ -95,7 +95,7 @@ def blocks(
 def openai_blocks(
   ours: str, theirs: str, depth: int, **sizes: int
 ) -> list[mapping.Entry]:
-  """As `blocks`, in the names of openai/CLIP and open_clip."""
+  """Returns the same in the names of openai/CLIP and open_clip."""
   block = [
     *norm('LayerNorm_0', 'ln_1'),
     *fused_attention(_ATTENTION, 'attn'),
@@ -108,7 +108,7 @@ def openai_blocks(
 def numbered(
   block: list[mapping.Row], ours: str, theirs: str, depth: int, **sizes: int
 ) -> list[mapping.Entry]:
-  """Entries of a block, once for each layer."""
+  """Returns entries of a block, once for each layer."""
   return [
     entry
     for i in range(depth)

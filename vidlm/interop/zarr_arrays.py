@@ -29,7 +29,7 @@ def read(folder: epath.Path, metadata: Mapping[str, Any], where: str) -> Leaf:
   """Opens an array; its values are read when asked for.
 
   Args:
-    folder: Of .zarray (zarr 2) or zarr.json (zarr 3) and the chunks.
+    folder: Holds .zarray (zarr 2) or zarr.json (zarr 3) and the chunks.
     metadata: zarr 2's, for a folder that lost its .zarray; {} if unknown.
     where: What is read, for errors.
 
@@ -81,7 +81,7 @@ def write(folder: epath.Path, name: str, leaf: Leaf) -> dict[str, Any]:
 
   Args:
     folder: The checkpoint's.
-    name: Of the array's folder.
+    name: Name of the array's folder.
     leaf: The array.
 
   Returns:
@@ -152,7 +152,7 @@ def _check_chunks(folder: epath.Path, store: Any, where: str) -> None:
 
 
 def _complete(metadata: Mapping[str, Any]) -> dict[str, Any]:
-  """zarr's metadata from a tensorstore spec, as its defaults fill it in."""
+  """Returns zarr's metadata from a tensorstore spec, defaults filled in."""
   out = {
     'zarr_format': 2,
     'order': 'C',
@@ -165,7 +165,7 @@ def _complete(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def zarr_type(name: str, where: str) -> str:
-  """zarr's name of a type.
+  """Returns zarr's name of a type.
 
   Raises:
     ValueError: If there is no such type.
