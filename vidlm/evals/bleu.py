@@ -46,7 +46,7 @@ def bleu4(
     The corpus score, from 0 to 1.
 
   Raises:
-    ValueError: The lengths differ, or nothing is given.
+    ValueError: If the lengths differ, or nothing is given.
   """
   if len(candidates) != len(references) or not candidates:
     raise ValueError(

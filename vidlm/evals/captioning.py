@@ -45,7 +45,7 @@ def evaluate_captions(
     split: Name of what is scored, for the protocol.
     decoding: How the captions were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of `ids.ALLOWANCES`; see `ids.match`.
+    allow: Some of `ids.ALLOWANCES`; see `ids.match`.
     with_meteor: Adds `meteor_nltk`; see `meteor` for what it isn't.
 
   Returns:
@@ -53,8 +53,8 @@ def evaluate_captions(
     by id, `mean_words` of the predictions, `n`, `protocol`.
 
   Raises:
-    FileNotFoundError: METEOR is asked for, and NLTK or WordNet isn't there.
-    ValueError: Ids are missing, extra or duplicate, or have no reference.
+    FileNotFoundError: If METEOR is asked for, and NLTK or WordNet isn't there.
+    ValueError: If ids are missing, extra or duplicate, or have no reference.
   """
   references = ids.by_id(references, 'references')
   matched = ids.match(predictions, references, unavailable, allow)

@@ -79,7 +79,7 @@ def cider_d(
     The mean over items and the N scores, each from 0 to 10.
 
   Raises:
-    ValueError: The lengths differ, nothing is given, or an item has no
+    ValueError: If the lengths differ, nothing is given, or an item has no
       reference.
   """
   if len(candidates) != len(references) or not candidates:

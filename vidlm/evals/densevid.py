@@ -104,7 +104,7 @@ def evaluate_densevid(
     proposals: Where predicted segments come from, for the protocol; the paper
       takes the annotated ones.
     unavailable: Annotated videos that aren't there; reported, not scored.
-    allow: Of 'missing' (such a video scores 0, as in the script),
+    allow: Some of 'missing' (such a video scores 0, as in the script),
       'unavailable' and 'extra'; see `ids.match`.
 
   Returns:
@@ -112,7 +112,7 @@ def evaluate_densevid(
     `by_tiou`, `n` videos, `n_sentences`, `protocol`.
 
   Raises:
-    ValueError: Videos are missing or extra and that isn't allowed.
+    ValueError: If videos are missing or extra and that isn't allowed.
   """
   matched = ids.match(
     dict.fromkeys(predictions, ''), references, unavailable, allow

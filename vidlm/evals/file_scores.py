@@ -26,11 +26,11 @@ def evaluate_file(
 
   Args:
     predictions: File of texts by id, see `prediction_files`.
-    task: Of `protocols.PROTOCOLS`.
+    task: A key of `protocols.PROTOCOLS`.
     annotations: Files that say what is right; by default the clip set does.
     clip_dataset: Folder of a clip set.
     split: By default the one the task's papers report.
-    allow: Of `ids.ALLOWANCES`.
+    allow: Some of `ids.ALLOWANCES`.
     with_meteor: Adds NLTK's METEOR to scores of captions.
     output: JSON file for the scores.
 
@@ -38,7 +38,7 @@ def evaluate_file(
     The scores with their protocol.
 
   Raises:
-    FileNotFoundError: A file isn't there.
+    FileNotFoundError: If a file isn't there.
     ValueError: For an unknown task, or ids that don't match.
   """
   refs = protocols.read_references(task, annotations, clip_dataset, split)

@@ -71,7 +71,7 @@ class TextScores:
 
 
 def _prompt_length(asked: tasks.ClipTask, prompts: Sequence[str]) -> int:
-  """Tokens of the longest prompt, rounded up: fewer lengths to compile for.
+  """Returns the longest prompt's tokens, rounded up: fewer compilations.
 
   What trains may have shorter ones, and questions would be cut.
   """
@@ -82,7 +82,7 @@ def _prompt_length(asked: tasks.ClipTask, prompts: Sequence[str]) -> int:
 def _references(
   asked: tasks.ClipTask, name: str, example_ids: Sequence[str]
 ) -> references.References:
-  """What is right about the examples of a task, and about no others."""
+  """Returns what is right about the examples of a task, and about no others."""
   if asked.texts:
     table = asked.examples()
     texts = dict(zip(table.ids, map(list, table.texts), strict=True))
@@ -143,7 +143,7 @@ class _TextEvaluator:
 def _generator(
   model: Any, max_length: int
 ) -> Callable[[Any, Any], Int[Array, 'B L']]:
-  """(params, batch) -> greedy tokens; one function for equal models."""
+  """Returns (params, batch) -> greedy tokens; one function for equal models."""
 
   def generate(params, batch):
     inputs = {

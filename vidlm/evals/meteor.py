@@ -45,8 +45,8 @@ def meteor(
     The mean over items, from 0 to 1.
 
   Raises:
-    FileNotFoundError: NLTK or its data isn't there; says how to get them.
-    ValueError: The lengths differ, or nothing is given.
+    FileNotFoundError: If NLTK or its data isn't there; says how to get them.
+    ValueError: If the lengths differ, or nothing is given.
   """
   if len(candidates) != len(references) or not candidates:
     raise ValueError(

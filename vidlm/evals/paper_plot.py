@@ -16,10 +16,10 @@ from matplotlib import pyplot as plt
 
 
 def curves(table: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-  """Cells of each curve, by its name; rows are called 'NAME, PERCENT %'.
+  """Returns each curve's cells by its name; rows are called 'NAME, PERCENT %'.
 
   Args:
-    table: Of `paper_table.gather`.
+    table: As scripts/paper_table.py gathers it.
   """
   found: dict[str, list[dict[str, Any]]] = {}
   for cell in table['cells']:
@@ -30,10 +30,10 @@ def curves(table: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def svg(table: Mapping[str, Any]) -> str:
-  """The plot: ours with 95 % intervals, the paper's as hollow circles.
+  """Draws the plot: ours with 95 % intervals, the paper's as hollow circles.
 
   Args:
-    table: Of `paper_table.gather`.
+    table: As scripts/paper_table.py gathers it.
   """
   # The same text for the same figures: no random ids, no date.
   with plt.rc_context(

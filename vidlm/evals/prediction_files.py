@@ -83,8 +83,8 @@ def read_texts(path: str | os.PathLike[str]) -> Pairs:
     Pairs in the file's order; ids that are there twice are kept.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is of another kind; says where.
+    FileNotFoundError: If there is no such file.
+    ValueError: If it is of another kind; says where.
   """
   path = pathlib.Path(path)
   content = _load(path)
@@ -110,8 +110,8 @@ def read_predictions(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
   A list of one text counts as that text, as in pycocoevalcap.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is of another kind or empty, or an id has several texts or
+    FileNotFoundError: If there is no such file.
+    ValueError: If it is of another kind or empty, or an id has several texts or
       none.
   """
   found = []
@@ -127,7 +127,7 @@ def read_predictions(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 
 def is_submission(path: str | os.PathLike[str]) -> bool:
-  """Whether a file is one of densevid_eval's: {"results": {video: [...]}}."""
+  """Returns whether a file is densevid_eval's: {"results": {video: [...]}}."""
   path = pathlib.Path(path)
   if path.suffix != '.json':
     return False
@@ -144,8 +144,8 @@ def read_submission(
     path: JSON of {"results": {video: [{"sentence", "timestamp": [s, e]}]}}.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is of another kind; says where.
+    FileNotFoundError: If there is no such file.
+    ValueError: If it is of another kind; says where.
   """
   results = dict(_load(pathlib.Path(path)))['results']
   if not isinstance(results, _Pairs):

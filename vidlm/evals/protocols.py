@@ -110,7 +110,7 @@ def get(task: str) -> Protocol:
   """Returns the protocol of a name.
 
   Raises:
-    ValueError: There is none; says which there are.
+    ValueError: If there is none; says which there are.
   """
   if task not in PROTOCOLS:
     other = 'retrieval and classification are tasks of `dualenc eval`'
@@ -127,14 +127,14 @@ def read_references(
   """Reads what is annotated, from files or else from a clip set.
 
   Args:
-    task: Of PROTOCOLS.
+    task: A key of `PROTOCOLS`.
     annotations: The data set's own files, or one file of texts by id.
     clip_dataset: Folder of a clip set.
     split: By default the one papers report; several with commas are pooled.
 
   Raises:
-    FileNotFoundError: Something isn't there.
-    ValueError: Neither is given, or a file is of another kind.
+    FileNotFoundError: If something isn't there.
+    ValueError: If neither is given, or a file is of another kind.
   """
   protocol = get(task)
   if not annotations:
@@ -172,19 +172,19 @@ def score(
   """Scores texts by the rule of a task.
 
   Args:
-    task: Of PROTOCOLS.
+    task: A key of `PROTOCOLS`.
     predictions: Pairs of id and text.
     refs: What is annotated.
     decoding: How the texts were decoded, for the protocol.
-    allow: Of `ids.ALLOWANCES`.
+    allow: Some of `ids.ALLOWANCES`.
     with_meteor: Adds NLTK's METEOR to scores of captions.
 
   Returns:
     The scores with their protocol, which names the task and its headline.
 
   Raises:
-    FileNotFoundError: METEOR is asked for, and NLTK or WordNet isn't there.
-    ValueError: Ids don't match and that isn't allowed, or METEOR isn't for
+    FileNotFoundError: If METEOR is asked for, and NLTK or WordNet isn't there.
+    ValueError: If ids don't match and that isn't allowed, or METEOR isn't for
       this task.
   """
   protocol = get(task)
@@ -216,7 +216,7 @@ def check_meteor(task: str, with_meteor: bool) -> None:
   """Refuses METEOR where it is not computed.
 
   Raises:
-    ValueError: It is asked for, and the task isn't one of captions.
+    ValueError: If it is asked for, and the task isn't one of captions.
   """
   if with_meteor and get(task).metric != 'captions':
     able = [n for n, p in PROTOCOLS.items() if p.metric == 'captions']
@@ -262,18 +262,18 @@ def score_file(
   """Scores a file of predictions; a submission to ActivityNet's task too.
 
   Args:
-    task: Of PROTOCOLS.
+    task: A key of `PROTOCOLS`.
     path: See `prediction_files`.
     refs: What is annotated.
-    allow: Of `ids.ALLOWANCES`.
+    allow: Some of `ids.ALLOWANCES`.
     with_meteor: See `score`.
 
   Returns:
     See `score`.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is of another kind, or ids don't match.
+    FileNotFoundError: If there is no such file.
+    ValueError: If it is of another kind, or ids don't match.
   """
   options: dict[str, Any] = {'decoding': 'predictions from a file'}
   options['allow'] = allow

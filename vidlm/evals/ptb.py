@@ -80,7 +80,7 @@ def _longest(text: str, start: int) -> tuple[str, int]:
 
 @functools.lru_cache(maxsize=65536)
 def _is_plain(word: str, dotted: bool) -> bool:
-  """Whether rules would read `word` as itself, its dot as a full stop."""
+  """Returns whether rules would read `word` as itself, its dot as a stop."""
   if word.lower() in _SPLIT:
     return False
   return not dotted or _longest(f'{word}. 1 ', 0)[0] == word

@@ -216,7 +216,7 @@ def _hyphen_free(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-  """Curly and straight quotes as Penn Treebank's ` and '."""
+  """Turns curly and straight quotes into Penn Treebank's ` and '."""
   text = regex.sub(r'&apos;|[\x92\u2019\u203A]', "'", text)
   text = regex.sub(r'"|&quot;|[\x94\u201D\xBB]', "''", text)
   text = regex.sub(r'[\x93\u201C\xAB]', '``', text)

@@ -36,7 +36,7 @@ class References:
   def segments(
     self, texts: Mapping[str, str] | None = None
   ) -> dict[str, list[densevid.Segment]]:
-    """The segments of each video, read off the ids.
+    """Returns the segments of each video, read off the ids.
 
     Args:
       texts: A text for each id, in place of the annotated ones.
@@ -64,7 +64,7 @@ def _add_segments(
 
 
 def segments_of(texts: Mapping[str, str]) -> dict[str, list[densevid.Segment]]:
-  """The segments of each video by the ids of the texts themselves.
+  """Returns the segments of each video by the ids of the texts themselves.
 
   Raises:
     ValueError: If an id isn't that of a segment.
@@ -147,7 +147,7 @@ def build(
 def from_clip_set(
   data_dir: str, split: str, kind: str, per_video: bool = False
 ) -> References:
-  """References of a clip set, videos that could not be read included.
+  """Reads a clip set's references, videos that could not be read included.
 
   Args:
     data_dir: Folder of the set.
@@ -156,8 +156,8 @@ def from_clip_set(
     per_video: See `build`.
 
   Raises:
-    FileNotFoundError: There is no finished set.
-    ValueError: There is no such split, or nothing in it.
+    FileNotFoundError: If there is no finished set.
+    ValueError: If there is no such split, or nothing in it.
   """
   import pyarrow.parquet as pq
 
@@ -171,7 +171,7 @@ def from_clip_set(
 
 
 def from_file(path: str, kind: str, split: str) -> References:
-  """References of a file with one text, or a list of them, for each id.
+  """Reads a file with one text, or a list of them, for each id.
 
   Args:
     path: See `prediction_files.read_texts`.
@@ -179,8 +179,8 @@ def from_file(path: str, kind: str, split: str) -> References:
     split: What to call it.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: It is of another kind, or an id is there twice.
+    FileNotFoundError: If there is no such file.
+    ValueError: If it is of another kind, or an id is there twice.
   """
   texts: dict[str, list[str]] = {}
   read = ids.by_id(prediction_files.read_texts(path), f'texts of {path}')
@@ -203,7 +203,7 @@ def from_dataset(
   usual: str,
   per_video: bool = False,
 ) -> References:
-  """References of a published data set's own files.
+  """Reads a published data set's own files.
 
   Args:
     name: As `vidlm prepare` knows it.
@@ -215,8 +215,8 @@ def from_dataset(
     per_video: See `build`.
 
   Raises:
-    FileNotFoundError: A file isn't there.
-    ValueError: A file is of another kind, or has no such split.
+    FileNotFoundError: If a file isn't there.
+    ValueError: If a file is of another kind, or has no such split.
   """
   from vidlm.data.sets import registry
 
@@ -253,7 +253,7 @@ def from_dataset(
 
 
 def _pool(parts: Sequence[References]) -> References:
-  """Several splits as one; of segments, some may be those of another split."""
+  """Pools splits; of segments, some may be those of another split."""
   pooled = References(','.join(part.split for part in parts), {}, pooled=True)
   for part in parts:
     for key, texts in part.texts.items():

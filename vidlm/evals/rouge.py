@@ -51,7 +51,7 @@ def rouge_l(
     The mean over items, from 0 to 1.
 
   Raises:
-    ValueError: The lengths differ, or nothing is given.
+    ValueError: If the lengths differ, or nothing is given.
   """
   if len(candidates) != len(references) or not candidates:
     raise ValueError(

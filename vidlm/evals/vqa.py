@@ -67,7 +67,7 @@ def evaluate_answers(
   Args:
     predictions: One answer per question id, as a mapping or as pairs.
     references: The annotated answer per question id.
-    types: Of each question, for accuracies by type; those that have none
+    types: Type of each question, for accuracies by type; those that have none
       count as 'untyped'.
     train_answers: Answers whose most frequent one is the majority baseline;
       without them, it is the most frequent of the scored references, which no
@@ -75,14 +75,14 @@ def evaluate_answers(
     split: Name of what is scored, for the protocol.
     decoding: How the answers were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of `ids.ALLOWANCES`; see `ids.match`.
+    allow: Some of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
     `accuracy`, `normalized_accuracy`, `majority` (`answer`, `accuracy`),
     `by_type` where there are types, `n`, `protocol`. Accuracies are fractions.
 
   Raises:
-    ValueError: Ids are missing, extra or duplicate.
+    ValueError: If ids are missing, extra or duplicate.
   """
   references = ids.by_id(references, 'references')
   matched = ids.match(predictions, references, unavailable, allow)

@@ -42,7 +42,7 @@ class WordNet:
     """Loads WordNet and the tagger, about two seconds.
 
     Raises:
-      FileNotFoundError: NLTK or its data isn't there; says how to get them.
+      FileNotFoundError: If NLTK or its data isn't there; says how to get them.
     """
     try:
       from nltk.corpus import wordnet

@@ -46,7 +46,7 @@ def _covered(
   threshold: float,
   lexicon: wordnet.Lexicon,
 ) -> float:
-  """How well `others` hold each of `words`; 0 if they hold none."""
+  """Returns how well `others` hold each of `words`; 0 if they hold none."""
   product, matched = 1.0, False
   for word in words:
     best = 0.0
@@ -112,12 +112,12 @@ def evaluate_wups(
     predictions: One answer per question id, as a mapping or as pairs.
     references: The annotated answers per id, the best of which counts: one,
       or two where the test set has an additional one.
-    types: Of each question: CW CH TN TP TC DL DB DC DO.
+    types: Type of each question: CW CH TN TP TC DL DB DC DO.
     lexicon: Words and their likeness; by default WordNet.
     split: Name of what is scored, for the protocol.
     decoding: How the answers were decoded, for the protocol.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of `ids.ALLOWANCES`; see `ids.match`.
+    allow: Some of `ids.ALLOWANCES`; see `ids.match`.
 
   Returns:
     `wups` and `wups_0.9` (fractions; the papers print them times 100), `n`,
@@ -125,8 +125,8 @@ def evaluate_wups(
     descriptive), and `protocol`.
 
   Raises:
-    ValueError: Ids are missing, extra or duplicate, or a type is.
-    FileNotFoundError: WordNet isn't there; says how to get it.
+    ValueError: If ids are missing, extra or duplicate, or a type is.
+    FileNotFoundError: If WordNet isn't there; says how to get it.
   """
   matched = ids.match(predictions, references, unavailable, allow)
   untyped = [key for key in matched.ids if not types.get(key)]

@@ -11,7 +11,7 @@ class Draws:
   """What is asked about each caption.
 
   Attributes:
-    kinds: Of 'temporal', 'causal', 'short'.
+    kinds: Some of 'temporal', 'causal', 'short'.
     draws_per_clip: Calls for each caption and kind.
     retries: Further calls for a draw whose completion was rejected.
     seed: Decides which two examples each prompt has.

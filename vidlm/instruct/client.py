@@ -147,7 +147,7 @@ class OpenAICompleter:
       prompt: Sent as the only user message, or as it is in completion mode.
 
     Raises:
-      EndpointError: All attempts failed, or the server refused for good.
+      EndpointError: If all attempts failed, or the server refused for good.
     """
     import openai
 
@@ -247,7 +247,7 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def _failure(state: tenacity.RetryCallState) -> BaseException:
-  """The error of an attempt; tenacity asks after failed ones only."""
+  """Returns the error of an attempt; tenacity asks after failed ones only."""
   error = state.outcome.exception() if state.outcome else None
   return error or RuntimeError('no attempt has failed')
 

@@ -119,9 +119,9 @@ def ask_all(
   Args:
     run: Makes, asks and reads calls.
     jobs: In order.
-    outcomes: Of earlier calls, by key; they are not asked again.
+    outcomes: What earlier calls gave, by key; they are not asked again.
     log: Takes each record.
-    total: Of the jobs.
+    total: Number of jobs.
     concurrency: Calls at a time.
 
   Raises:
@@ -232,8 +232,9 @@ def generate(
     kind. Failed draws were not answered and are asked again by the next run.
 
   Raises:
-    ValueError: Nothing to ask.
-    EndpointError: The endpoint refused for good, or 20 calls failed in a row.
+    ValueError: If there is nothing to ask.
+    EndpointError: If the endpoint refused for good, or 20 calls failed in a
+      row.
   """
   if concurrency < 1:
     raise ValueError(f'concurrency={concurrency}: need at least 1')

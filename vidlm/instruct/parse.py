@@ -40,7 +40,7 @@ class Parsed:
   Attributes:
     question: The first valid pair's, or the first pair's if none is; '' if
       there is no pair.
-    answer: Likewise.
+    answer: That of the same pair.
     reject_reason: None for a valid pair.
     flags: 'three_words' for a short answer at the limit.
     num_pairs: How many pairs the completion holds.
@@ -105,7 +105,7 @@ TERMINAL = ('.', '!', '?', '"', "'", '\u201d', '\u2019', ')')
 
 
 def _bare(text: str) -> str:
-  """Lower case, letters and digits only: for comparing."""
+  """Keeps lower case letters and digits only: for comparing."""
   return ' '.join(regex.findall(r'[\p{L}\p{N}]+', text.lower()))
 
 
@@ -229,7 +229,7 @@ def _reject(pair: _Pair, kind: str, caption: str, cut: bool) -> Reject | None:
 
 
 def _oops_style(pair: _Pair) -> _Pair:
-  """Lower case, no '?' and no full stop, as Oops-QA's processed pairs."""
+  """Lowers case, drops '?' and full stop, as in Oops-QA's processed pairs."""
   return _Pair(
     pair.question.lower().rstrip(' ?.'),
     pair.answer.lower().rstrip(' .!'),

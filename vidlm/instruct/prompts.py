@@ -112,7 +112,7 @@ def build_prompt(
     The prompt with its hash.
 
   Raises:
-    ValueError: There is no such kind, or the caption is empty.
+    ValueError: If there is no such kind, or the caption is empty.
   """
   caption = ' '.join(caption.split())
   if not caption:

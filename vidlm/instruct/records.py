@@ -50,7 +50,7 @@ class Record:
     finish_reason: As the endpoint says.
     tokens: Charged, where reported.
     question: As read; '' if nothing was.
-    answer: Likewise.
+    answer: As read; '' if nothing was.
     flags: Remarks on an accepted pair.
     status: 'accepted', 'quarantined' or 'failed'.
     reject_reason: Why it was not accepted.
@@ -125,7 +125,7 @@ class RecordLog:
     """Yields the records so far, after repairing a torn last line.
 
     Raises:
-      ValueError: A line in the middle is no record.
+      ValueError: If a line in the middle is no record.
     """
     if not self._path.exists():
       return
@@ -256,8 +256,8 @@ def read_captions(
     source: The data set where no column names it; by default the file's name.
 
   Raises:
-    FileNotFoundError: There is no such file.
-    ValueError: A column is missing, or the file is of another kind.
+    FileNotFoundError: If there is no such file.
+    ValueError: If a column is missing, or the file is of another kind.
   """
   path = pathlib.Path(path)
   if not path.is_file():

@@ -83,9 +83,11 @@ def summarize(
     Counts of clips, ok, failed and why.
 
   Raises:
-    FileNotFoundError: The set isn't finished.
-    ValueError: Nothing to summarize, or another run is writing there.
-    EndpointError: The endpoint refused for good, or 20 calls failed in a row.
+    FileNotFoundError: If the set isn't finished.
+    ValueError: If there is nothing to summarize, or another run is writing
+      there.
+    EndpointError: If the endpoint refused for good, or 20 calls failed in a
+      row.
   """
   source = captions_lib.read_manifest(captions)
   clips = captions_lib.read_captions(captions).to_pylist()[:limit]
