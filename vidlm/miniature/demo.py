@@ -72,7 +72,7 @@ class Demo:
 
   @contextlib.contextmanager
   def recipe(self, name: str, **macros: Any) -> Iterator[None]:
-    """A parsed recipe of the miniature with macros bound."""
+    """Parses a recipe of the miniature with macros bound."""
     with launch.isolated_gin():
       bindings = [f'{key} = {value!r}' for key, value in macros.items()]
       launch.parse_gin([f'{RECIPES}/{name}.gin'], bindings)
@@ -94,7 +94,7 @@ class Demo:
       )
 
   def spent(self) -> dict[str, float]:
-    """Seconds of every stage so far, earlier starts included."""
+    """Returns seconds of every stage so far, earlier starts included."""
     if not self.seconds.exists():
       return {}
     return json.loads(self.seconds.read_text())
@@ -108,7 +108,7 @@ class Demo:
     )
 
   def world(self) -> Any:
-    """Sizes of the corpora, at this demo's scale."""
+    """Returns sizes of the corpora, at this demo's scale."""
     from vidlm.miniature.world import config
 
     full = config.MiniatureConfig()
@@ -148,7 +148,7 @@ class Demo:
         sys.exit(status)
 
   def instruct(self) -> None:
-    """Questions and answers about the narratives."""
+    """Makes questions and answers about the narratives."""
     from vidlm.instruct import calls, generate, records
     from vidlm.miniature.world import endpoint
 
@@ -187,11 +187,11 @@ class Demo:
       )
 
   def captions(self, source: str) -> pathlib.Path:
-    """Folder of a source's pseudo-captions."""
+    """Returns the folder of a source's pseudo-captions."""
     return self.output / 'captions' / source
 
   def dual_encoders(self) -> None:
-    """Two towers on every source of captions, and the scaling curves."""
+    """Trains two towers on every source of captions, and the scaling curves."""
     for source, clips in self.dual_encoder_runs():
       texts = (
         '' if source == 'alt_text' else os.path.abspath(self.captions(source))
@@ -204,7 +204,7 @@ class Demo:
       )
 
   def dual_encoder_runs(self) -> list[tuple[str, int | None]]:
-    """(source, clips) of every dual encoder; None stands for all clips."""
+    """Returns (source, clips) of every dual encoder; None for all clips."""
     runs: list[tuple[str, int | None]] = [
       (source, None) for source in ('alt_text', *SOURCES, 'single_frame')
     ]
@@ -214,25 +214,25 @@ class Demo:
     return runs
 
   def dualenc_name(self, source: str, clips: int | None) -> str:
-    """Folder of one dual encoder."""
+    """Returns the folder of one dual encoder."""
     name = f'dualenc_{source}'
     return name if clips is None else f'{name}_{clips}'
 
   def scaling_runs(self) -> list[tuple[str, int | None]]:
-    """The runs that Figure 5 shows."""
+    """Returns the runs that Figure 5 shows."""
     curves = ('alt_text', 'image_vlm', 'visual+language')
     return [run for run in self.dual_encoder_runs() if run[0] in curves]
 
   def vlm_stages(self) -> tuple[str, ...]:
-    """The VLMs that are scored, as the report calls them."""
+    """Returns the VLMs that are scored, as the report calls them."""
     return tuple(SOURCES)
 
   def caption_sources(self) -> tuple[str, ...]:
-    """Everything that captions the web clips."""
+    """Returns everything that captions the web clips."""
     return ('alt_text', *SOURCES, 'single_frame')
 
   def vlm(self, stage: str) -> Any:
-    """A restored VLM, kept in memory."""
+    """Returns a restored VLM, kept in memory."""
     from vidlm.models import restored
 
     if stage not in self.models:
@@ -240,7 +240,7 @@ class Demo:
     return self.models[stage]
 
   def texts_of(self, source: str) -> dict[str, list[str]]:
-    """{clip id: captions} of the web clips."""
+    """Returns {clip id: captions} of the web clips."""
     from vidlm.data.store import caption_sets, clip_reader
 
     if source == 'alt_text':
@@ -275,17 +275,17 @@ class Demo:
     )
 
   def own_captions(self) -> pathlib.Path:
-    """Captions of the user's videos: one set a folder and model."""
+    """Captions the user's videos: one set a folder and model."""
     what = f'{os.path.abspath(self.videos or "")}\n{self.own_model()}'
     return self.output / f'your_videos_{zlib.crc32(what.encode()):08x}'
 
   def own_model(self) -> pathlib.Path:
-    """The real-pixels model if there is one, else the miniature's."""
+    """Returns the real-pixels model if there is one, else the miniature's."""
     real = self.output.parent / 'real_pixels' / 'vlm'
     return real if (real / 'config.gin').exists() else self.output / 'language'
 
   def own_model_note(self) -> str:
-    """What the page says about captions of the user's videos."""
+    """Returns what the page says about captions of the user's videos."""
     if self.own_model().name == 'language':
       return (
         'Captioned by the miniature, which has seen nothing but drawn bodies: '
@@ -307,7 +307,7 @@ class Demo:
 
 
 def main(argv: Sequence[str]) -> None:
-  """Entry point of `python -m vidlm.miniature demo`."""
+  """Runs `python -m vidlm.miniature demo`."""
   parser = argparse.ArgumentParser(
     'python -m vidlm.miniature demo', description=__doc__.splitlines()[0]
   )

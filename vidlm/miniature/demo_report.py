@@ -76,7 +76,7 @@ def write_page(
     report: What report.json holds.
     gallery: Clips of the miniature.
     own_videos: Clips of the user's videos, if any were given.
-    path: Of the page.
+    path: Where the page goes.
     note: What the model that captioned the user's videos has seen.
   """
   environment = jinja2.Environment(
@@ -110,7 +110,7 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 
 def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
-  """Figure 5: R@1 against the number of captioned clips, as a PNG."""
+  """Draws figure 5, R@1 against the number of captioned clips, as a PNG."""
   figure, axes = plt.subplots(figsize=(6, 3.6), dpi=120)
   for source in dict.fromkeys(row['captions'] for row in rows):
     points = sorted(

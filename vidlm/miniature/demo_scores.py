@@ -19,12 +19,12 @@ GALLERY = 12
 
 
 def number_of_clips(folder: pathlib.Path) -> int:
-  """Clips of a set's training split."""
+  """Returns clips of a set's training split."""
   return len(clips_lib.open_clips(str(folder), 'train'))
 
 
 def cached(path: pathlib.Path, make: Callable[[], Any]) -> Any:
-  """JSON read back if it is there, made and written if not."""
+  """Reads JSON back if it is there; makes and writes it if not."""
   if not path.exists():
     files.make_folder(path.parent)
     files.write_json(path, make())
@@ -176,7 +176,7 @@ def _scaling(demo: Any, read: Callable[[str], Any]) -> list[dict[str, Any]]:
 
 
 def expectations(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """What the paper found, and whether it shows here."""
+  """Returns what the paper found, and whether it shows here."""
   captioning, qa = report['captioning'], report['qa']
   retrieval = report['retrieval']
   best = retrieval['visual+language']['r1']
@@ -223,7 +223,7 @@ def _claim(claim: str, holds: bool, seen: str) -> dict[str, Any]:
 
 
 def caption_quality(demo: Any) -> dict[str, Any]:
-  """What each source of captions names, against the simulator's truth."""
+  """Scores what each source of captions names, against the simulator."""
   from vidlm.miniature.world import corpora, grammar
 
   truth = corpora.read_truth(
@@ -241,7 +241,7 @@ def caption_quality(demo: Any) -> dict[str, Any]:
 
 
 def gallery(demo: Any) -> list[demo_report.GalleryClip]:
-  """Keyframes of some web clips with every source's first caption."""
+  """Renders keyframes of web clips with every source's first caption."""
   frames = frame_lookup.open_frames(str(demo.output / 'data/web_clips'))
   ids = list(frames.clip_ids[:GALLERY])
   texts = {s: demo.texts_of(s) for s in demo.caption_sources()}
@@ -256,7 +256,7 @@ def gallery(demo: Any) -> list[demo_report.GalleryClip]:
 
 
 def own_videos(demo: Any) -> list[demo_report.GalleryClip]:
-  """The user's clips with their captions."""
+  """Renders the user's clips with their captions."""
   if not demo.videos:
     return []
   output = demo.own_captions()

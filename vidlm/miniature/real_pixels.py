@@ -111,13 +111,13 @@ class RealPixels:
     print(f'== {name}: {spent[name]:.0f} s', flush=True)
 
   def spent(self) -> dict[str, float]:
-    """Seconds of every stage so far, earlier starts included."""
+    """Returns seconds of every stage so far, earlier starts included."""
     path = self.output / 'seconds.json'
     return json.loads(path.read_text()) if path.exists() else {}
 
   @contextlib.contextmanager
   def recipe(self, name: str, **macros: Any) -> Iterator[int]:
-    """A parsed recipe with this run's paths; gives the steps to train."""
+    """Yields the steps to train; a recipe with this run's paths is parsed."""
     bound = {
       'MODEL_DIR': str(self.output / name),
       'DATA_DIR': str(self.output / 'data'),
@@ -162,7 +162,7 @@ class RealPixels:
     )
 
   def read_folder(self) -> Any:
-    """The clip set of the folder; does nothing if it is there."""
+    """Makes the clip set of the folder; does nothing if it is there."""
     from vidlm.data.prepare import pipeline
     from vidlm.data.video import sampling
 
@@ -181,14 +181,14 @@ class RealPixels:
     )
 
   def texts(self) -> list[str]:
-    """Every caption of the clip set."""
+    """Returns every caption of the clip set."""
     from vidlm.data.store import clip_reader
 
     groups = clip_reader.open_clips(str(self.clips), SPLIT).texts()
     return [text for texts in groups for text in texts]
 
   def text_lengths(self) -> dict[str, int]:
-    """Tokens that hold the prompt and the longest caption in full."""
+    """Returns tokens that hold the prompt and the longest caption in full."""
     from vidlm.data.feed import tasks, vocabulary
 
     words = vocabulary.Vocabulary(str(self.vocabulary))
@@ -198,7 +198,7 @@ class RealPixels:
     }
 
   def score_captions(self) -> None:
-    """Greedy captions of the training clips, by CIDEr-D."""
+    """Scores greedy captions of the training clips by CIDEr-D."""
     from vidlm import eval as eval_lib
     from vidlm.models import restored
 
@@ -212,7 +212,7 @@ class RealPixels:
     eval_lib.evaluate(vlm, config, str(self.scores / 'vlm.json'))
 
   def score_retrieval(self) -> None:
-    """Text-to-video and video-to-text recall on the training clips."""
+    """Scores text-to-video and video-to-text recall on the training clips."""
     from dualenc import eval as eval_lib
 
     config = eval_lib.EvalConfig(
@@ -232,12 +232,12 @@ def _train() -> None:
 
 
 def _length(ids: list[int]) -> int:
-  """Room for these and the end of sentence, in steps of eight."""
+  """Returns room for these and the end of sentence, in steps of eight."""
   return -(-(len(ids) + 1) // 8) * 8
 
 
 def find_captions(videos: pathlib.Path) -> pathlib.Path:
-  """The captions file of a folder.
+  """Finds the captions file of a folder.
 
   Raises:
     FileNotFoundError: If there is no such folder, or no captions in it.
@@ -254,7 +254,7 @@ def find_captions(videos: pathlib.Path) -> pathlib.Path:
 
 
 def main(argv: Sequence[str]) -> None:
-  """Entry point of `python -m vidlm.miniature real_pixels`."""
+  """Runs `python -m vidlm.miniature real_pixels`."""
   parser = argparse.ArgumentParser(
     'python -m vidlm.miniature real_pixels', description=__doc__.splitlines()[0]
   )

@@ -9,7 +9,7 @@ from vidlm.core import circumstances
 
 
 def gather(output: pathlib.Path, run: Mapping[str, Any]) -> dict[str, Any]:
-  """The report of a finished run.
+  """Returns the report of a finished run.
 
   Args:
     output: Its folder.
@@ -38,7 +38,7 @@ def gather(output: pathlib.Path, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-  """The figures in a few lines."""
+  """Returns the figures in a few lines."""
   captioning, retrieval = report['captioning'], report['retrieval']
   return (
     f'captions: CIDEr-D {captioning["cider"]:.2f} of 10 (greedy, '
@@ -59,7 +59,7 @@ def _recalls(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _clips(folder: pathlib.Path) -> dict[str, Any]:
-  """How many clips were asked for and read, and how alike their captions."""
+  """Says how many clips were asked for and read, and how alike their texts."""
   from vidlm.data.store import clip_reader
 
   counts = _read(folder / 'summary.json')

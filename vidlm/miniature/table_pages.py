@@ -12,7 +12,7 @@ Block = tuple[str, Any]
 
 
 def blocks(table: Mapping[str, Any], level: int) -> list[Block]:
-  """What a table's page says."""
+  """Returns what a table's page says."""
   out: list[Block] = [(f'h{level}', table['title'])]
   head = ['', *(cell['column'] for cell in table['rows'][0]['cells'])]
   body = [
@@ -89,7 +89,7 @@ def _step(step: Mapping[str, Any]) -> list[str]:
 
 
 def about_blocks(about: Mapping[str, Any]) -> list[Block]:
-  """How the tables were made."""
+  """Returns how the tables were made."""
   shared, *seeds = about['seconds'].values()
   lines = [
     f'command: {about["command"]}',
@@ -114,7 +114,7 @@ def write(
 
   Args:
     path: Without a suffix.
-    title: Of the page.
+    title: Title of the page.
     tables: What `gather` gives.
     about: What `circumstances_of` gives.
   """

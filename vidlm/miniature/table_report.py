@@ -30,7 +30,7 @@ def write(
     output: Folder of the runs.
     seeds: Those that are done.
     command: That made them.
-    scale: Of corpora and steps.
+    scale: Factor on corpora and steps.
 
   Returns:
     The folder `report`: a JSON, Markdown and HTML file for each table, and
@@ -54,7 +54,7 @@ def write(
 def circumstances_of(
   output: pathlib.Path, seeds: Sequence[int], command: str, scale: float
 ) -> dict[str, Any]:
-  """Command, seconds, commits and machine of the seeds."""
+  """Returns command, seconds, commits and machine of the seeds."""
   ran = [_read(output / f'seed_{seed}/run.json') for seed in seeds]
   spent = {
     name: _read(output / name / 'seconds.json')
@@ -75,7 +75,7 @@ def circumstances_of(
 
 
 def _steps(folder: pathlib.Path) -> dict[str, int]:
-  """Model -> the steps it was trained for."""
+  """Returns model -> the steps it was trained for."""
   found: dict[str, int] = {}
   for path in sorted(folder.glob('*/checkpoint_*')):
     name, steps = path.parent.name, int(path.name.rpartition('_')[2])
@@ -90,10 +90,10 @@ def _read(path: pathlib.Path) -> Any:
 def gather(
   name: str, output: pathlib.Path, seeds: Sequence[int]
 ) -> dict[str, Any]:
-  """A table with what the paper has and what came out.
+  """Gathers a table: what the paper has and what came out.
 
   Args:
-    name: Of `table_specs.TABLES`.
+    name: A key of `table_specs.TABLES`.
     output: Folder of the runs.
     seeds: Those that are done.
 
@@ -159,7 +159,7 @@ def _within(value: Any, keys: Sequence[str]) -> Any:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-  """Mean and standard deviation (n - 1); None for a single value."""
+  """Returns mean and standard deviation (n - 1); None for a single value."""
   sd = statistics.stdev(values) if len(values) > 1 else None
   return {
     'mean': statistics.fmean(values),
@@ -172,10 +172,10 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def order_of(
   rows: Sequence[Mapping[str, Any]], column: int, paper: str
 ) -> dict[str, Any]:
-  """Whether our means stand in the order of the paper's figures.
+  """Returns whether our means stand in the order of the paper's figures.
 
   Args:
-    rows: Of a table.
+    rows: Rows of a table.
     column: Number of ours.
     paper: Name of the paper's.
 
@@ -208,7 +208,7 @@ def _best_first(known: Sequence[tuple], by: int) -> list[str]:
 def steps_of(
   rows: Sequence[Mapping[str, Any]], column: int, paper: str
 ) -> list[dict[str, Any]]:
-  """What each row of the table adds to the one before it, there and here.
+  """Returns what each row of the table adds to the one before, there and here.
 
   Ours are differences within a seed, with the seeds in which they have the
   paper's sign.
@@ -237,7 +237,7 @@ def steps_of(
 
 
 def _paired(before: Sequence[float], after: Sequence[float]) -> list[float]:
-  """Differences within a seed; a shared model's value serves all."""
+  """Returns differences within a seed; a shared model's value serves all."""
   n = max(len(before), len(after))
   before, after = (
     list(values) * n if len(values) == 1 else values

@@ -16,7 +16,7 @@ PREPARE = 110.0  # 72 of the demo, and 2,400 clips more, read twice
 VISUAL = 85.0  # 1,000 steps of F_V
 LANGUAGE = 114.0  # 1,000 steps of F_L on instructions
 TOWERS = 18.0  # 400 steps of a dual encoder
-CAPTIONS = 6.0  # K = 4 of 2,400 clips
+CAPTIONS = 6.0  # R = 4 of 2,400 clips
 SCORE_VLM = 3.0
 SCORE_TOWERS = 2.0
 
@@ -26,7 +26,7 @@ class Vlm:
   """A VLM to train.
 
   Attributes:
-    recipe: Of configs/miniature.
+    recipe: A recipe of configs/miniature.
     start: The model it starts from.
     seconds: Estimate.
     pseudo: Caption set of self-training.
@@ -45,7 +45,7 @@ class Captions:
   Attributes:
     clips: 'web_a' or 'web_b'.
     model: Who writes; '' if `summary_of` is given.
-    num_samples: K.
+    num_samples: R, captions a clip.
     framewise: Whether the model sees a frame at a time.
     summary_of: A set whose captions are made one.
     seconds: Estimate.
@@ -66,9 +66,9 @@ class Towers:
   Attributes:
     clips: Clip set.
     captions: Caption set; '' for the clips' own texts.
-    captions_b: Of `web_b`, where both sets are trained on.
-    recipe: Of configs/miniature.
-    size: Of its clips, web_a being 1: steps grow with it, as every dual
+    captions_b: Captions of `web_b`, where both sets are trained on.
+    recipe: A recipe of configs/miniature.
+    size: Number of its clips, web_a being 1: steps grow with it, as every dual
       encoder of the paper sees its clips equally often; None for the recipe's.
   """
 
@@ -121,7 +121,7 @@ SHARED = ('image_vlm',)
 
 
 def budget(seeds: int) -> list[tuple[str, float]]:
-  """(what, seconds) of all that is made: once, then for a seed.
+  """Returns (what, seconds) of all that is made: once, then for a seed.
 
   Args:
     seeds: How many.

@@ -30,12 +30,12 @@ class Shared(demo.Demo):
     self.timed('other instructions', self.other_instructions)
 
   def world(self) -> Any:
-    """As the demo's, with two sets of web clips."""
+    """Makes the demo's world with two sets of web clips."""
     world = super().world()
     return dataclasses.replace(world, web_clips=2 * world.web_clips)
 
   def halve_web_clips(self) -> None:
-    """web_a and web_b, clip sets of half of the web clips each."""
+    """Makes web_a and web_b, clip sets of half of the web clips each."""
     from vidlm.data.prepare import annotations, pipeline
     from vidlm.data.video import sampling
 
@@ -56,7 +56,7 @@ class Shared(demo.Demo):
       )
 
   def other_instructions(self) -> None:
-    """Conversations about stills, long answers about narratives."""
+    """Makes conversations about stills, long answers about narratives."""
     from vidlm.data.prepare import pipeline
     from vidlm.data.sets import build
     from vidlm.data.video import sampling
@@ -89,7 +89,7 @@ class Shared(demo.Demo):
 
 
 def _stills(data: pathlib.Path) -> list[tuple[str, bytes, str]]:
-  """(id, JPEG, caption) of the stills with conversations."""
+  """Returns (id, JPEG, caption) of the stills with conversations."""
   from vidlm.data.store import clip_reader, records
   from vidlm.miniature.world import conversations
 
@@ -210,7 +210,7 @@ class Seed(demo.Demo):
     self._train(towers.recipe, self.dualenc_name(name, None), **macros)
 
   def image_towers(self) -> pathlib.Path:
-    """Weights of the image dual encoder, but for its temporal embedding.
+    """Writes the image dual encoder's weights but the temporal embedding.
 
     It has one frame's; the paper starts that of several frames afresh.
     """
@@ -230,7 +230,7 @@ class Seed(demo.Demo):
     return path
 
   def vlm(self, stage: str) -> Any:
-    """A restored VLM, kept in memory."""
+    """Returns a restored VLM, kept in memory."""
     from vidlm.models import restored
 
     if stage not in self.models:
@@ -238,11 +238,11 @@ class Seed(demo.Demo):
     return self.models[stage]
 
   def vlm_stages(self) -> tuple[str, ...]:
-    """The VLMs that are scored."""
+    """Returns the VLMs that are scored."""
     return (*runs.SHARED, *runs.VLMS)
 
   def dual_encoder_runs(self) -> list[tuple[str, int | None]]:
-    """(name, None) of every dual encoder."""
+    """Returns (name, None) of every dual encoder."""
     return [(name, None) for name in runs.TOWERS_OF]
 
   def score(self) -> None:
@@ -258,7 +258,7 @@ class Seed(demo.Demo):
       )
 
   def _score_image(self) -> Any:
-    """As `dualenc eval --framewise --num_frames=8`."""
+    """Scores as `dualenc eval --framewise --num_frames=8`."""
     from dualenc import eval as eval_lib
     from dualenc import views
 
@@ -281,7 +281,7 @@ class Seed(demo.Demo):
     }
 
   def _shares(self, name: str) -> dict[str, Any]:
-    """What a source of captions names, against the simulator's truth."""
+    """Scores what a source of captions names, against the simulator's truth."""
     from vidlm.miniature.world import corpora, grammar
 
     truth = corpora.read_truth(
@@ -295,7 +295,7 @@ class Seed(demo.Demo):
     return dataclasses.asdict(shares)
 
   def texts_of(self, source: str) -> dict[str, list[str]]:
-    """{clip id: captions} of the clips a dual encoder is trained on."""
+    """Returns {clip id: captions} of the clips a dual encoder is trained on."""
     from vidlm.data.store import caption_sets, clip_reader
 
     towers = runs.TOWERS_OF[source]

@@ -14,8 +14,8 @@ class Column:
   """A score of ours, and the paper's that it stands for.
 
   Attributes:
-    name: Of the column.
-    file: Of the score, with {run}.
+    name: Name of the column.
+    file: File of the score, with {run}.
     keys: Where in it.
     factor: To the paper's scale.
     paper: Columns of `paper_tables`; none if the paper has no such figure.
@@ -45,11 +45,11 @@ class Table:
   extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def label(self, name: str, row: str) -> str:
-    """What the paper calls a row of table `name`."""
+    """Returns what the paper calls a row of table `name`."""
     return self.extra.get(row) or paper_tables.TABLES[name][2][row][0]
 
   def paper(self, name: str, row: str, column: str) -> float | None:
-    """The paper's figure, if it has one."""
+    """Returns the paper's figure, if it has one."""
     _, columns, rows = paper_tables.TABLES[name]
     if row not in rows:
       return None

@@ -26,7 +26,7 @@ from vidlm.miniature import (
 
 
 def main(argv: Sequence[str]) -> None:
-  """Entry point of `python -m vidlm.miniature tables`."""
+  """Runs `python -m vidlm.miniature tables`."""
   parser = argparse.ArgumentParser(
     'python -m vidlm.miniature tables', description=__doc__.splitlines()[0]
   )

@@ -60,7 +60,7 @@ class MiniatureConfig:
     seconds: Length of a clip.
     video_fps: Frames per second of the mp4 files.
     qp: H.264 quantiser; lower is better.
-    pixel_format: Of the mp4 files.
+    pixel_format: Pixel format of the mp4 files.
     two_bodies: Share of clips, and of stills, with two bodies.
     image_text: Captioned stills (the paper's WebLI).
     text_only: Lines of language data.

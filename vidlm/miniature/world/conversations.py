@@ -44,7 +44,7 @@ def write_llava(
 
 
 def _about_picture(caption: str, number: int) -> list[tuple[str, str]]:
-  """LLaVA's three kinds: conversation, detail, reasoning."""
+  """Returns LLaVA's three kinds: conversation, detail, reasoning."""
   found = stills.parse(caption)
   out = [('what is in the picture?', f'there is {caption}.')]
   if not found:

@@ -136,7 +136,7 @@ def make_corpora(
 
 
 def holds_others(output_dir: str, config: MiniatureConfig, seed: int) -> bool:
-  """Whether a folder holds finished corpora, but not those of these numbers.
+  """Returns whether a folder holds finished corpora of other numbers.
 
   Args:
     output_dir: As of `make_corpora`.
@@ -164,7 +164,7 @@ def _layout(output_dir: str) -> Corpora:
 
 
 def _code_hash() -> str:
-  """Of the sources that decide what is made: edits must not reuse clips."""
+  """Hashes the sources that decide what is made: edits must not reuse clips."""
   modules = (
     grammar,
     items,
@@ -213,7 +213,7 @@ def _make_chunk(
   start: int,
   stop: int,
 ) -> list[tuple[dict, dict]]:
-  """Rows and truths of items start to stop; clips are rendered on the way."""
+  """Makes rows and truths of items start to stop, and renders their clips."""
   if corpus == 'text_only':
     return [(row, {}) for row in iter_text(config, seed, stop)]
   out = []
@@ -243,7 +243,7 @@ def _make_chunk(
 
 
 def read_truth(path: str) -> dict[str, list[scenes.Body]]:
-  """Clip id -> its bodies, from one of `Corpora.truth`. For reports only."""
+  """Reads {clip id: its bodies} from one of `Corpora.truth`, for reports."""
   with open(path, encoding='utf-8') as file:
     rows = [json.loads(line) for line in file]
   return {
@@ -255,7 +255,7 @@ def read_truth(path: str) -> dict[str, list[scenes.Body]]:
 def iter_text(
   config: MiniatureConfig, seed: int, count: int | None = None
 ) -> Iterator[dict[str, str]]:
-  """Lines of the text-only corpus: `kind`, `inputs`, `targets`."""
+  """Yields lines of the text-only corpus: `kind`, `inputs`, `targets`."""
   times = scenes.frame_times(config.seconds, config.video_fps)
   for index in range(config.text_only if count is None else count):
     rng = items.random_state(seed, 'text_only', index)
@@ -266,7 +266,7 @@ def iter_text(
 def iter_stills(
   config: MiniatureConfig, seed: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Still]:
-  """The image-text corpus from `start` to `stop`, drawn on the fly.
+  """Yields the image-text corpus from `start` to `stop`, drawn on the fly.
 
   Bodies lie anywhere and have any size that a clip shows; some pictures are
   empty, as frames before something appears are.

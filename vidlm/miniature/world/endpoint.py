@@ -77,7 +77,7 @@ class GrammarCompleter:
       'Question: ...' and 'Answer: ...' on two lines.
 
     Raises:
-      EndpointError: The prompt has no slot (3).
+      EndpointError: If the prompt has no slot (3).
     """
     slot = _SLOT.search(prompt)
     if slot is None:
@@ -115,7 +115,7 @@ class GrammarCompleter:
 def _question_answer(
   rng: np.random.Generator, prompt: str, narrative: str
 ) -> tuple[str, str]:
-  """A pair of the kind that the prompt's instruction asks for."""
+  """Returns a pair of the kind that the prompt's instruction asks for."""
   bodies = [
     Body(m.colour, m.shape, m.motion)
     for m in grammar.parse_caption(narrative)

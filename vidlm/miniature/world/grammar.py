@@ -79,7 +79,7 @@ def caption(
   phrases: Sequence[str] | None = None,
   names: Sequence[str] | None = None,
 ) -> str:
-  """The plain caption, such as 'a red bar moves right while a ... grows'.
+  """Returns the plain caption, such as 'a red bar moves right'.
 
   Args:
     bodies: One or two.
@@ -138,12 +138,12 @@ def parse_caption(text: str) -> list[Mention]:
 
 
 def _choose(old: str | None, new: str) -> str:
-  """The first motion said counts, but "moves left and stops" is a stop."""
+  """Takes the first motion said, but "moves left and stops" is a stop."""
   return new if old is None or new in ('stops moving', 'starts moving') else old
 
 
 def _motion_at(words: Sequence[str], i: int) -> str | None:
-  """The motion whose verb is words[i], if it is one."""
+  """Returns the motion whose verb is words[i], if it is one."""
   word = words[i]
   if _MOVE.match(word):
     return _way_after(words, i)
@@ -173,7 +173,7 @@ def _way_after(words: Sequence[str], i: int) -> str | None:
 
 
 def parse_relation(text: str) -> str:
-  """'alone', 'while', 'then' or 'collide', as the text tells it."""
+  """Returns 'alone', 'while', 'then' or 'collide', as the text tells it."""
   mentions = parse_caption(text)
   if any(mention.motion == COLLIDES for mention in mentions):
     return 'collide'
@@ -232,5 +232,5 @@ def caption_shares(
 
 
 def phrases_of(motion: str) -> tuple[str, ...]:
-  """The plain phrase and its synonyms."""
+  """Returns the plain phrase and its synonyms."""
   return (motion, *MOTIONS[motion].synonyms)

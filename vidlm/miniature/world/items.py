@@ -20,14 +20,14 @@ from vidlm.miniature.world.vocabulary import (
 
 
 def random_state(seed: int, corpus: str, index: int) -> np.random.Generator:
-  """The random state of item `index`, which no other item shares."""
+  """Returns the random state of item `index`, which no other item shares."""
   return np.random.default_rng([seed, zlib.crc32(corpus.encode()), index])
 
 
 def make_item(
   corpus: str, index: int, config: MiniatureConfig, seed: int
 ) -> tuple[scenes.Scene, dict[str, Any]]:
-  """The scene of one clip and what is written about it.
+  """Makes the scene of one clip and what is written about it.
 
   Args:
     corpus: One of CLIP_CORPORA.
@@ -99,7 +99,7 @@ def _captions(
 def _descriptions(
   seed: int, count: int
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-  """`count` distinct (motion, looks), as many of each motion as can be.
+  """Returns `count` distinct (motion, looks), evenly over the motions.
 
   Raises:
     ValueError: If the world has fewer.
@@ -127,7 +127,7 @@ def _descriptions(
 
 
 def _partner(look: tuple[str, str]) -> tuple[str, str]:
-  """The next colour and shape: no two collisions have the same two bodies."""
+  """Returns the next colour and shape: no two collisions have the same pair."""
   colours, shapes = list(COLOURS), list(SHAPES)
   return (
     colours[(colours.index(look[0]) + 1) % len(colours)],
@@ -136,7 +136,7 @@ def _partner(look: tuple[str, str]) -> tuple[str, str]:
 
 
 def sample_still(rng: np.random.Generator, two_bodies: float) -> scenes.Scene:
-  """One frame with no, one or two bodies anywhere, of any size."""
+  """Draws one frame with no, one or two bodies anywhere, of any size."""
   draw = rng.random()
   count = 2 if draw < two_bodies else 0 if draw > 0.97 else 1
   largest = 12.5 if count == 2 else 14.5

@@ -19,7 +19,7 @@ _SHARES = (0.7, 0.2, 0.1)
 
 
 def story(scene: Scene, steps: int = 8, by_frame: bool = False) -> str:
-  """A scene in words, one word a body and frame.
+  """Tells a scene in words, one word a body and frame.
 
   Args:
     scene: What to tell.
@@ -46,7 +46,7 @@ def story(scene: Scene, steps: int = 8, by_frame: bool = False) -> str:
 
 
 def _told(track: Float[np.ndarray, 'f 4']) -> list[str]:
-  """The one thing that changes: its size, where it is, or that it is there."""
+  """Returns the one thing that changes: size, place, or being there."""
   ways = np.ptp(track[:, :2], axis=0)
   axis = int(np.argmax(ways))
   if np.ptp(track[:, 2]) > 2:
@@ -62,14 +62,14 @@ def _told(track: Float[np.ndarray, 'f 4']) -> list[str]:
 
 
 def _thirds(values: Float[np.ndarray, ' f'], names: Sequence[str]) -> list[str]:
-  """Which third of their own range each value is in."""
+  """Returns which third of their own range each value is in."""
   third = np.ptp(values) / 3
   low, high = values.min() + third, values.max() - third
   return [names[0 if v < low else 2 if v > high else 1] for v in values]
 
 
 def _along(centres: Float[np.ndarray, ' f'], axis: int) -> list[str]:
-  """Thirds of the picture or, for a short way, of the way itself."""
+  """Returns thirds of the picture or, for a short way, of the way itself."""
   first, last = (('left', 'right'), ('top', 'bottom'))[axis]
   names = (first, 'middle', last)
   low, high = SIDE * 0.4, SIDE * 0.6
@@ -81,7 +81,7 @@ def _along(centres: Float[np.ndarray, ' f'], axis: int) -> list[str]:
 def text_example(
   rng: np.random.Generator, scene: Scene, config: MiniatureConfig
 ) -> dict[str, str]:
-  """One line of language data.
+  """Returns one line of language data.
 
   Args:
     rng: Chooses the kind and the wording.

@@ -35,7 +35,7 @@ class Lane:
   axes: tuple[int, ...] = (0, 1)
 
   def bounds(self, width: float) -> Float[np.ndarray, '2 2']:
-    """[[low, high], [low, high]] of the centre, half a cell off the edge."""
+    """Returns [[low, high]] * 2 of the centre, half a cell off the edge."""
     margin = width / 2 + 0.5
     lows = np.array([self.x[0], self.y[0]]) + margin
     highs = np.array([self.x[1], self.y[1]]) - margin
@@ -65,7 +65,7 @@ def _travel(
   length: Window,
   progress: np.ndarray,
 ) -> np.ndarray:
-  """A straight way along `axis`, centred anywhere the lane allows."""
+  """Draws a straight way along `axis`, centred anywhere the lane allows."""
   width = rng.uniform(*lane.widths)
   track = _still(rng, times, lane, width)
   low, high = lane.bounds(width)[axis]

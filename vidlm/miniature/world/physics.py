@@ -41,7 +41,7 @@ def _add(
   shape: str,
   elasticity: float,
 ) -> pymunk.Body:
-  """A body that doesn't turn: an endless moment of inertia."""
+  """Adds a body that doesn't turn: an endless moment of inertia."""
   body = pymunk.Body(1.0, float('inf'))
   x, y = map(float, centre)
   body.position = x, y
@@ -66,19 +66,19 @@ def drop(
   speed: float = 0.0,
   elasticity: float = 0.0,
 ) -> Float[np.ndarray, ' F']:
-  """Height of a body let go at `start` above the floor.
+  """Returns the height of a body let go at `start` above the floor.
 
   Args:
     times: Seconds of each frame, evenly spaced.
     y: Its centre before.
-    height: Of its outline.
+    height: Height of its outline.
     gravity: Cells per second squared.
     start: Seconds.
     speed: Downward, when let go.
     elasticity: 0 stays on the floor, 1 bounces for ever.
 
   Returns:
-    float64[F] centre.
+    Centre.
   """
   space = _space(gravity)
   body = _add(space, np.array([SIDE / 2, y]), height, 'square', elasticity)
@@ -100,17 +100,17 @@ def collide(
   widths: Float[np.ndarray, ' n'],
   shapes: list[str],
 ) -> tuple[Float[np.ndarray, 'F n 2'], tuple[float, ...]]:
-  """Bodies that slide sideways and push each other without loss.
+  """Slides bodies sideways that push each other without loss.
 
   Args:
     times: Seconds of each frame, evenly spaced.
     places: Centres before.
     speeds: Sideways.
-    widths: Of the outlines.
+    widths: Widths of the outlines.
     shapes: Their names.
 
   Returns:
-    float64[F, n, 2] centres; the seconds at which two bodies first touched.
+    Centres; the seconds at which two bodies first touched.
   """
   space = _space()
   clock = [0.0]

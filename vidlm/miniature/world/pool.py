@@ -9,7 +9,7 @@ from typing import Any
 def in_order(
   function: Callable[..., Any], jobs: Sequence[tuple], workers: int
 ) -> Iterator[Any]:
-  """function(*job) for each job, in order.
+  """Yields function(*job) for each job, in order.
 
   Args:
     function: Defined at the top of a module, as another process looks it up.

@@ -156,7 +156,7 @@ def _share_text(path: str, output: str) -> None:
 
 
 def _training_text(made: corpora_lib.Corpora, stills: str) -> Iterator[str]:
-  """All text a model may train on; tests give none."""
+  """Yields all text a model may train on; tests give none."""
   with open(made.text_only, encoding='utf-8') as file:
     for line in file:
       item = json.loads(line)

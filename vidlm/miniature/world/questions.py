@@ -30,7 +30,7 @@ class Question:
 def ask(
   rng: np.random.Generator, bodies: Bodies, relation: str
 ) -> list[Question]:
-  """All kinds of question that a scene has an answer to, one of each.
+  """Asks all kinds of question that a scene has an answer to, one of each.
 
   Args:
     rng: Chooses the body and the wording.

@@ -17,7 +17,7 @@ _RING_WALL = 0.26  # thickness of a ring, of its width
 def _distance(
   shape: str, dx: np.ndarray, dy: np.ndarray, width: np.ndarray
 ) -> np.ndarray:
-  """Signed distance in cells to a shape's edge; negative inside."""
+  """Returns the signed distance in cells to a shape's edge; negative inside."""
   ax, ay, half = np.abs(dx), np.abs(dy), width / 2
   if shape == 'square':
     return np.maximum(ax, ay) - half

@@ -56,7 +56,7 @@ class Background:
 
   @property
   def name(self) -> str:
-    """'dark' or 'grey'."""
+    """Its name, 'dark' or 'grey'."""
     return 'dark' if self.level < 45 else 'grey'
 
 
@@ -82,7 +82,7 @@ class Scene:
 
 
 def frame_times(seconds: float, fps: int) -> Float[np.ndarray, ' F']:
-  """Seconds of each frame of a clip."""
+  """Returns seconds of each frame of a clip."""
   return np.arange(round(seconds * fps)) / fps
 
 
@@ -133,7 +133,7 @@ def sample_scene(
 def _sample_looks(
   rng: np.random.Generator, given: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-  """Two (colour, shape) that share neither colour nor shape."""
+  """Draws two (colour, shape) that share neither colour nor shape."""
   colours = [colour for colour, _ in given]
   shapes = [shape for _, shape in given]
   colours += [str(c) for c in rng.permutation(list(COLOURS))]
@@ -156,7 +156,7 @@ def sample_still(
   centres: Float[np.ndarray, 'n 2'],
   widths: Float[np.ndarray, ' n'],
 ) -> Scene:
-  """A scene of one frame: bodies of drawn looks at given places."""
+  """Returns a scene of one frame: bodies of drawn looks at given places."""
   looks = _sample_looks(rng, ())[: len(widths)]
   shown = np.ones((1, len(widths), 4))
   shown[0, :, :2], shown[0, :, 2] = centres, widths
@@ -210,7 +210,7 @@ def _act(
   lane: Lane,
   window: tuple[float, float] | None,
 ) -> tuple[Body, np.ndarray]:
-  """One body's track float64[F, 4]; a reverse motion plays it backwards."""
+  """Returns one body's track; a reverse motion plays it backwards."""
   forward = paths.FORWARD.get(motion, motion)
   end = times[-1]
   if forward != motion and window:
@@ -228,7 +228,7 @@ def _act(
 def _collision(
   rng: np.random.Generator, times: np.ndarray, shapes: list[str]
 ) -> tuple[np.ndarray, tuple[float, ...]]:
-  """Two bodies approach in a row, touch near the middle and part again."""
+  """Lets two bodies approach in a row, touch near the middle and part."""
   for _ in range(_MAX_TRIES):
     widths = rng.uniform(10.5, 11.5, 2)
     row = rng.uniform(7, SIDE - 7)

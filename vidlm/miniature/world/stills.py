@@ -41,5 +41,5 @@ def parse(text: str) -> list[Seen]:
 
 
 def at(place: str) -> str:
-  """'at the left', 'in the middle'."""
+  """Returns 'at the left', 'in the middle'."""
   return f'{"in" if place == "middle" else "at"} the {place}'

@@ -42,7 +42,7 @@ class GrammarSummarizer:
       One sentence; the same prompt always gets the same.
 
     Raises:
-      EndpointError: There is no numbered caption in the prompt.
+      EndpointError: If there is no numbered caption in the prompt.
     """
     lines = [text for _, text in _LINE.findall(prompt)]
     if not lines:
@@ -55,7 +55,7 @@ class GrammarSummarizer:
 
 
 def summary(lines: Sequence[str]) -> str:
-  """What captions of a video's frames, in order, amount to."""
+  """Sums up captions of a video's frames, in order."""
   frames = [{seen.name: seen for seen in stills.parse(line)} for line in lines]
   counts = collections.Counter(name for frame in frames for name in frame)
   most = [
@@ -73,7 +73,7 @@ def summary(lines: Sequence[str]) -> str:
 
 
 def _motion(seen: Sequence[stills.Seen | None]) -> str:
-  """What a body does that is told of in some of the frames; '' for nothing."""
+  """Returns what a body does that only some of the frames tell of, or ''."""
   known = [body for body in seen if body is not None]
   return (
     _presence([body is not None for body in seen])
@@ -99,7 +99,7 @@ def _change(sizes: Sequence[str]) -> str:
 
 
 def _way(places: Sequence[str]) -> str:
-  """The way from the first to the last place, or back and forth."""
+  """Returns the way from the first to the last place, or back and forth."""
   if len(places) < 2:
     return ''
   ways = {

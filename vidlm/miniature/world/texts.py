@@ -46,7 +46,7 @@ _DETAILS = {
 
 
 def place_name(x: float, y: float) -> str:
-  """'top left', 'left', 'middle' ...: thirds of where centres can be."""
+  """Returns 'top left', 'left' ...: thirds of where centres can be."""
   low, high = SIDE * 0.4, SIDE * 0.6
   row = 'top' if y < low else 'bottom' if y > high else ''
   column = 'left' if x < low else 'right' if x > high else ''
@@ -54,7 +54,7 @@ def place_name(x: float, y: float) -> str:
 
 
 def size_name(width: float) -> str:
-  """'small', 'big' or nothing."""
+  """Returns 'small', 'big' or nothing."""
   return 'small' if width < 9.5 else 'big' if width >= 13 else ''
 
 
@@ -68,7 +68,7 @@ def still_caption(
   states: Float[np.ndarray, 'n 4'],
   background: str,
 ) -> str:
-  """Alt-text of a picture: bodies, sizes and places; nothing moves.
+  """Returns a picture's alt-text: bodies, sizes and places; nothing moves.
 
   Args:
     rng: Chooses what is said.
@@ -87,14 +87,14 @@ def still_caption(
 
 
 def clean_caption(scene: Scene) -> str:
-  """The plain caption."""
+  """Returns the plain caption."""
   return grammar.caption(scene.bodies, scene.relation)
 
 
 def reworded_caption(
   rng: np.random.Generator, scene: Scene, *, synonym: float, place: float
 ) -> str:
-  """A caption in other words.
+  """Returns a caption in other words.
 
   Args:
     rng: Chooses the words.
@@ -123,7 +123,7 @@ def _first_place(scene: Scene, i: int) -> str:
 
 
 def _seen(scene: Scene, i: int) -> Float[np.ndarray, 'f 4']:
-  """States of body i in the frames that show it."""
+  """Returns the states of body i in the frames that show it."""
   track = scene.tracks[:, i]
   return track[track[:, 3] > 0]
 
@@ -131,7 +131,7 @@ def _seen(scene: Scene, i: int) -> Float[np.ndarray, 'f 4']:
 def short_caption(
   rng: np.random.Generator, scene: Scene, noise: ShortCaptionNoise
 ) -> str:
-  """A short spoken caption as a recogniser writes it down (S-MiT)."""
+  """Returns a short spoken caption as a recogniser writes it down (S-MiT)."""
   text = reworded_caption(rng, scene, synonym=noise.synonym, place=noise.place)
   words: list[str] = []
   for word in text.split():
@@ -153,7 +153,7 @@ def short_caption(
 
 
 def narrative(rng: np.random.Generator, scene: Scene) -> str:
-  """A long description, actor by actor, background last (VidLN)."""
+  """Returns a long description, actor by actor, background last (VidLN)."""
   sentences = []
   for i, body in enumerate(scene.bodies):
     seen = _seen(scene, i)
@@ -185,7 +185,7 @@ def _collision_sentence(scene: Scene, i: int, where: str) -> str:
 def alt_text(
   rng: np.random.Generator, scene: Scene, other: Scene, noise: AltTextNoise
 ) -> str:
-  """Text that was found beside a clip on the web (VideoCC).
+  """Returns text that was found beside a clip on the web (VideoCC).
 
   Args:
     rng: Chooses what kind of text it is.

@@ -96,12 +96,12 @@ SINGLE_FRAME_PAIRS: tuple[tuple[str, str], ...] = (
 
 
 def class_names() -> tuple[str, ...]:
-  """Labels of the classification set, in a fixed order."""
+  """Returns labels of the classification set, in a fixed order."""
   return tuple(MOTIONS)
 
 
 def class_templates() -> tuple[str, ...]:
-  """Prompts for zero-shot classification: one per colour and shape."""
+  """Returns prompts for zero-shot classification: one per colour and shape."""
   return tuple(
     f'a {colour} {shape} {{}}' for colour in COLOURS for shape in SHAPES
   )
