@@ -3,7 +3,7 @@
   python benchmarks/against_transformers.py \\
     --output=benchmarks/results/against_transformers_cpu.json
 
-Three cases in float32: forward and backward of a ViT, of a T5 1.1, and K = 4
+Three cases in float32: forward and backward of a ViT, of a T5 1.1, and R = 4
 sampled captions of clips by a PaliGemma. transformers makes the weights, both
 sides load them, and before anything is timed they must agree: loss and norm of
 the gradient, or greedy text. Each side of a case is a process of its own on the

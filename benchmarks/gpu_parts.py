@@ -293,7 +293,7 @@ def caption_part(
   )
   figures = timed(lambda: sample(params, batch, keys), options.steps)
   lengths = np.asarray(sample(params, batch, keys).lengths)
-  # All K samples of all clips are computed until the last one has ended.
+  # All R samples of all clips are computed until the last one has ended.
   decoded = int(lengths.max())
   work = sum(
     flops.captioning(

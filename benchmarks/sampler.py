@@ -2,9 +2,9 @@
 
 The t5x-style sampler does what `t5x/models.py:predict_batch_with_aux` and
 `examples/t5/layers.py` do: it runs the encoder once, repeats its output for
-each of the K samples of a clip, keeps a cache for self-attention, and projects
+each of the R samples of a clip, keeps a cache for self-attention, and projects
 the cross-attention keys and values of all encoder positions again at each step.
-Ours projects them once and lets the K samples query one copy.
+Ours projects them once and lets the R samples query one copy.
 
   python benchmarks/sampler.py --output=benchmarks/results/sampler_cpu.json
 
@@ -186,7 +186,7 @@ def arithmetic(setup: Setup, num_samples: int) -> dict[str, float]:
     setup.model(), setup.num_frames, setup.inputs, setup.targets, num_samples
   )
   ours = sum(parts.values())
-  # K samples x L steps in place of once.
+  # R samples x L steps in place of once.
   repeats = num_samples * setup.targets - 1
   return {
     'ours': ours,
@@ -265,7 +265,7 @@ def compare(
 
 
 def main() -> None:
-  """Runs the comparison for K = 4 and 8 and writes it down."""
+  """Runs the comparison for R = 4 and 8 and writes it down."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument(
     '--output', type=pathlib.Path, required=True, help='JSON file to write'

@@ -211,7 +211,7 @@ def _our_step(loss: Callable[..., Any], params: Any, *batch: Any) -> Side:
 
 
 def our_captions(folder: pathlib.Path, sizes: Sizes) -> Side:
-  """`decoding.sample`, K samples a clip."""
+  """`decoding.sample`, R samples a clip."""
   import jax
   import jax.numpy as jnp
 

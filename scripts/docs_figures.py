@@ -186,7 +186,7 @@ def speed() -> str:
   sampler = result('sampler_cpu')['results']
   rows.append(
     [
-      'sampler, K = 4 / 8 captions a clip',
+      'sampler, R = 4 / 8 captions a clip',
       'a t5x-style one',
       _each(sampler, 'time_ratio'),
       f'{_each(sampler, "flops_ratio")} fewer FLOPs',
