@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
+from jaxtyping import Bool, UInt8, UInt32
 
 from vidlm.captions import identity, inputs
 
@@ -18,8 +19,15 @@ class Batch:
   shard: int
   clips: Sequence[InputClip]
   last: bool
-  # uint8[B, T, H, W, 3], bool[B, T], uint32[B], or None if all have failed.
-  arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+  # Frames, mask and hashes of ids, as `Captioner.submit` takes them.
+  arrays: (
+    tuple[
+      UInt8[np.ndarray, 'B T H W 3'],
+      Bool[np.ndarray, 'B T'],
+      UInt32[np.ndarray, ' B'],
+    ]
+    | None  # If all have failed.
+  )
 
 
 def make(

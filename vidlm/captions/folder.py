@@ -164,7 +164,8 @@ class FolderSource:
       except ValueError as error:
         return InputClip(**known, error=f'error: {error}')
     message = entry.message or result.message
-    # Where the folder lies on this machine is nobody else's business.
+    # Where the folder lies on this machine is nobody else's business. Without
+    # a path there is nothing to replace: no message holds '\0'.
     message = message.replace(entry.path or '\0', entry.video)
     return InputClip(
       **known,

@@ -14,6 +14,7 @@ from vidlm.core import trees
 
 def hash32(clip_id: str) -> int:
   """Returns the number a clip's random key is folded from."""
+  # Four bytes: `jax.random.fold_in` takes 32 bits.
   digest = hashlib.blake2b(clip_id.encode(), digest_size=4).digest()
   return int.from_bytes(digest, 'little')
 
@@ -56,7 +57,9 @@ def weights_digest(params: Any) -> str:
 
 def _array_digest(leaf: Any) -> str:
   array = np.ascontiguousarray(np.asarray(leaf))
+  # The leaf's own shape: ascontiguousarray makes a scalar an array of one.
   head = f'{array.dtype.name}{list(np.shape(leaf))}'
+  # As bytes: there is no buffer of bfloat16.
   data = hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16)
   return f'{head} {data.hexdigest()}'
 

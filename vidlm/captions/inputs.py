@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from vidlm.captions import identity
 from vidlm.core import ids, prefetch, processes
@@ -29,8 +30,8 @@ class InputClip:
     video: Name of the source.
     start: Seconds in the source; None where unknown.
     end: Seconds in the source; None where unknown.
-    frames: uint8[T, H, W, 3]; None if it failed.
-    frame_mask: bool[T]; None if it failed.
+    frames: RGB; None if it failed.
+    frame_mask: False for frames that aren't there; None if it failed.
     error: Why it failed; '' if it didn't.
   """
 
@@ -38,8 +39,8 @@ class InputClip:
   video: str = ''
   start: float | None = None
   end: float | None = None
-  frames: np.ndarray | None = None
-  frame_mask: np.ndarray | None = None
+  frames: UInt8[np.ndarray, 'T H W 3'] | None = None
+  frame_mask: Bool[np.ndarray, ' T'] | None = None
   error: str = ''
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, UInt8, UInt32
 
 from vidlm.captions import captioner as captioner_lib
 from vidlm.captions import vlm as vlm_lib
@@ -191,7 +191,7 @@ def _sound(clip: captioner_lib.ClipCaptions) -> list[str]:
 
 def _content_id(
   frames: UInt8[np.ndarray, 'T H W 3'], mask: Bool[np.ndarray, ' T']
-) -> np.ndarray:
+) -> UInt32[np.ndarray, '']:
   """Returns what the keys are folded from: the same for the same frames."""
   digest = hashlib.blake2b(frames.tobytes(), digest_size=4)
   digest.update(mask.tobytes())

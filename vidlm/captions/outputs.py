@@ -146,6 +146,7 @@ class CaptionSet:
       missing.append(shard)
       if problem:
         logging.warning('%s: done again, %s', self._path(shard), problem)
+    # The manifest goes first: a set that has one is whole.
     if missing:
       (self._folder / captions_lib.MANIFEST).unlink(missing_ok=True)
     for shard in missing:

@@ -193,6 +193,7 @@ def open_frames(
     ValueError: If the set has no such split.
   """
   clips = captions.drop_duplicates('clip_id')
+  # As objects: a column of floats turns None, which is unknown, into NaN.
   clips = clips[['clip_id', 'video', 'start', 'end']].astype(object)
   rows = clips.where(clips.notna(), None).to_dict('records')
   entries = frame_lookup.entries_of(rows, source)

@@ -275,7 +275,7 @@ class Demo:
     )
 
   def own_captions(self) -> pathlib.Path:
-    """Captions the user's videos: one set a folder and model."""
+    """Returns where the user's captions go: one set a folder and model."""
     what = f'{os.path.abspath(self.videos or "")}\n{self.own_model()}'
     return self.output / f'your_videos_{zlib.crc32(what.encode()):08x}'
 

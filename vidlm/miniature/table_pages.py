@@ -128,7 +128,7 @@ def write(
 
 
 def markdown(page: Sequence[Block]) -> str:
-  """Blocks in Markdown."""
+  """Renders blocks in Markdown."""
   parts = []
   for kind, what in page:
     if kind == 'p':
@@ -145,7 +145,7 @@ def markdown(page: Sequence[Block]) -> str:
 
 
 def page_of_html(title: str, page: Sequence[Block]) -> str:
-  """Blocks as a page of HTML that needs nothing else."""
+  """Renders blocks as a page of HTML that needs nothing else."""
   parts = [
     '<!doctype html>\n<meta charset="utf-8">\n'
     f'<title>{html.escape(title)}</title>\n'

@@ -55,7 +55,7 @@ _MANIFEST = 'manifest.json'
 
 @dataclasses.dataclass(frozen=True)
 class Still:
-  """A captioned picture: uint8[side, side, 3] and its caption."""
+  """A captioned picture and its caption."""
 
   clip_id: str
   image: UInt8[np.ndarray, 'side side 3']

@@ -1,7 +1,7 @@
 """How one body moves through its part of the picture.
 
 Each path draws its own numbers and returns the seconds between which it
-happens and the track float64[F, 4]: centre x, centre y, width, visible.
+happens and the track, for each frame centre x, centre y, width and visible.
 Where it happens is spread so that the middle of the clip tells nothing.
 """
 
@@ -44,14 +44,17 @@ class Lane:
 
 
 Path = Callable[
-  [np.random.Generator, np.ndarray, Lane, Window | None, str],
-  tuple[Window, np.ndarray],
+  [np.random.Generator, Float[np.ndarray, ' F'], Lane, Window | None, str],
+  tuple[Window, Float[np.ndarray, 'F 4']],
 ]
 
 
 def _still(
-  rng: np.random.Generator, times: np.ndarray, lane: Lane, width: float
-) -> np.ndarray:
+  rng: np.random.Generator,
+  times: Float[np.ndarray, ' F'],
+  lane: Lane,
+  width: float,
+) -> Float[np.ndarray, 'F 4']:
   low, high = lane.bounds(width).T
   x, y = rng.uniform(low, high)
   return np.tile([x, y, width, 1.0], (len(times), 1))
@@ -59,12 +62,12 @@ def _still(
 
 def _travel(
   rng: np.random.Generator,
-  times: np.ndarray,
+  times: Float[np.ndarray, ' F'],
   lane: Lane,
   axis: int,
   length: Window,
-  progress: np.ndarray,
-) -> np.ndarray:
+  progress: Float[np.ndarray, ' F'],
+) -> Float[np.ndarray, 'F 4']:
   """Draws a straight way along `axis`, centred anywhere the lane allows."""
   width = rng.uniform(*lane.widths)
   track = _still(rng, times, lane, width)

@@ -36,7 +36,7 @@ def _space(gravity: float = 0.0) -> pymunk.Space:
 
 def _add(
   space: pymunk.Space,
-  centre: np.ndarray,
+  centre: Float[np.ndarray, '2'],
   width: float,
   shape: str,
   elasticity: float,
@@ -78,7 +78,7 @@ def drop(
     elasticity: 0 stays on the floor, 1 bounces for ever.
 
   Returns:
-    Centre.
+    The centre in each frame.
   """
   space = _space(gravity)
   body = _add(space, np.array([SIDE / 2, y]), height, 'square', elasticity)

@@ -19,6 +19,7 @@ def in_order(
   if workers <= 1:
     yield from (function(*job) for job in jobs)
     return
+  # Not by fork: JAX and TensorFlow have threads.
   with concurrent.futures.ProcessPoolExecutor(
     workers, multiprocessing.get_context('spawn')
   ) as executor:

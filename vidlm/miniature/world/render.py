@@ -15,8 +15,11 @@ _RING_WALL = 0.26  # thickness of a ring, of its width
 
 
 def _distance(
-  shape: str, dx: np.ndarray, dy: np.ndarray, width: np.ndarray
-) -> np.ndarray:
+  shape: str,
+  dx: Float[np.ndarray, '#F #H #W'],
+  dy: Float[np.ndarray, '#F #H #W'],
+  width: Float[np.ndarray, 'F 1 1'],
+) -> Float[np.ndarray, 'F H W']:
   """Returns the signed distance in cells to a shape's edge; negative inside."""
   ax, ay, half = np.abs(dx), np.abs(dy), width / 2
   if shape == 'square':
@@ -49,7 +52,7 @@ def draw(scene: Scene, side: int = 32) -> UInt8[np.ndarray, 'F side side 3']:
     side: Pixels across.
 
   Returns:
-    uint8 RGB frames.
+    RGB frames.
   """
   frames = np.broadcast_to(
     _paint_background(scene.background, side),
@@ -64,6 +67,7 @@ def draw(scene: Scene, side: int = 32) -> UInt8[np.ndarray, 'F side side 3']:
     distance = _distance(
       body.shape, centres[None, None, :] - x, centres[None, :, None] - y, width
     )
+    # A pixel that the edge runs through is covered in part.
     cover = visible * np.clip(0.5 - distance / cell, 0, 1)
     colour = np.array(COLOURS[body.colour], np.float32)
     frames += cover[..., None] * (colour - frames)

@@ -68,7 +68,7 @@ class Scene:
     bodies: One or two; in a 'then' scene in the order of their events.
     relation: 'alone', 'while', 'then' or 'collide'.
     background: What is behind them.
-    tracks: float64[F, n, 4]: centre x, centre y, width, visible (0 or 1).
+    tracks: Centre x, centre y, width and visible (0 or 1) of each body.
     contacts: Seconds at which the two bodies touched, from pymunk.
     layout: 'free', 'rows' or 'columns'.
   """
@@ -166,7 +166,7 @@ def sample_still(
 
 def _two_lanes(
   rng: np.random.Generator,
-  times: np.ndarray,
+  times: Float[np.ndarray, ' F'],
   looks: list[tuple[str, str]],
   relation: str,
   background: Background,
@@ -204,12 +204,12 @@ def _two_lanes(
 
 def _act(
   rng: np.random.Generator,
-  times: np.ndarray,
+  times: Float[np.ndarray, ' F'],
   look: tuple[str, str],
   motion: str,
   lane: Lane,
   window: tuple[float, float] | None,
-) -> tuple[Body, np.ndarray]:
+) -> tuple[Body, Float[np.ndarray, 'F 4']]:
   """Returns one body's track; a reverse motion plays it backwards."""
   forward = paths.FORWARD.get(motion, motion)
   end = times[-1]
@@ -226,8 +226,8 @@ def _act(
 
 
 def _collision(
-  rng: np.random.Generator, times: np.ndarray, shapes: list[str]
-) -> tuple[np.ndarray, tuple[float, ...]]:
+  rng: np.random.Generator, times: Float[np.ndarray, ' F'], shapes: list[str]
+) -> tuple[Float[np.ndarray, 'F 2 4'], tuple[float, ...]]:
   """Lets two bodies approach in a row, touch near the middle and part."""
   for _ in range(_MAX_TRIES):
     widths = rng.uniform(10.5, 11.5, 2)
