@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 _ORDERS = 4
+# pycocoevalcap's `tiny` and `small`: with others the last digits differ.
 _TINY = 1e-15
 _SMALL = 1e-9
 

@@ -41,6 +41,7 @@ class Segment:
 def iou(first: Segment, second: Segment) -> float:
   """Returns the temporal overlap as the script computes it, 0 to 1."""
   overlap = min(first.end, second.end) - max(first.start, second.start)
+  # Segments apart from each other: the gap between them is no part of it.
   union = min(
     max(first.end, second.end) - min(first.start, second.start),
     second.end - second.start + first.end - first.start,
@@ -49,6 +50,7 @@ def iou(first: Segment, second: Segment) -> float:
 
 
 def _ascii(text: str) -> str:
+  # The script's `remove_nonascii`.
   return ''.join(c if ord(c) < 128 else ' ' for c in text)
 
 

@@ -65,7 +65,7 @@ def _from_rows(rows: Sequence[Any], path: pathlib.Path) -> Iterator:
 
 
 def _plain(value: Any) -> Any:
-  """Lists of texts stay, pairs that stand for an object become one."""
+  """Keeps lists of texts; pairs that stand for an object become one."""
   if isinstance(value, _Pairs):
     return {key: _plain(item) for key, item in value}
   return value

@@ -136,6 +136,7 @@ class OpenAICompleter:
     import openai  # Takes half a second.
 
     key = self.api_key or os.environ.get('OPENAI_API_KEY') or 'none'
+    # No retries of its own: they are `complete`'s, which counts and logs them.
     return openai.OpenAI(
       base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=0
     )

@@ -263,8 +263,10 @@ def parse(
   text = THOUGHT.sub('', text)
   if not text.strip():
     return Parsed(reject_reason=Reject.TRUNCATED if cut else Reject.EMPTY)
+  # Behind the first letter: what the whole text begins with continues nothing.
   continuation = _CONTINUATION.search(text, len(text) - len(text.lstrip()) + 1)
   if continuation:
+    # The end of line says that the last pair is whole: see `_pairs`.
     text = text[: continuation.start()] + '\n'
   pairs = _from_json(text) or _pairs(text, one_line=kind == 'short')
   if not pairs:

@@ -104,7 +104,7 @@ def _rows(scores: Mapping[str, Any], prefix: str = '') -> list[str]:
 def find_scores(
   folder: epath.Path,
 ) -> list[tuple[str, dict[str, Any]]]:
-  """Scores with a protocol that lie in a MODEL_DIR.
+  """Finds scores with a protocol that lie in a MODEL_DIR.
 
   Args:
     folder: The MODEL_DIR.

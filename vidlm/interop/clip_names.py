@@ -133,7 +133,7 @@ def to_config(s: Shape) -> dict[str, Any]:
     'architectures': ['CLIPModel'],
     'model_type': 'clip',
     'projection_dim': s.embed_dim,
-    'logit_scale_init_value': 2.6592,
+    'logit_scale_init_value': 2.6592,  # transformers' default, ln(1 / 0.07)
     'vision_config': {
       **_VISION,
       'model_type': 'clip_vision_model',

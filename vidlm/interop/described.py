@@ -141,7 +141,7 @@ def _language_model(
 
 
 def _gemma(found: Mapping[str, Leaf]) -> GemmaConfig:
-  """Caps and window are no shapes: those of every Gemma 2 of the hub."""
+  """Takes the caps and window of every Gemma 2 of the hub: no shape tells."""
   rows, width = found['embedder/input_embedding'].shape
   layer = 'layers_0'
   heads, head_dim, _ = found[f'{layer}/attn/attn_vec_einsum/w'].shape

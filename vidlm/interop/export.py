@@ -147,6 +147,7 @@ def _write_clip(
 def _fold(positions: Leaf, temporal: np.ndarray) -> Leaf:
   def load() -> np.ndarray:
     table = positions.load().astype(np.float32)  # a copy
+    # Not to the class token, which belongs to no frame.
     table[:, 1:] += temporal.astype(np.float32)
     return table
 
@@ -161,6 +162,7 @@ def _write(
   shard_bytes: int,
   extra: bool = False,
 ) -> list[str]:
+  # The commonest; sorted, since the order of a set differs from run to run.
   types = [str(leaf.dtype) for leaf in ours.values()]
   config = {**config, 'dtype': max(sorted(set(types)), key=types.count)}
   huggingface.write(folder, config, table, ours, shard_bytes)

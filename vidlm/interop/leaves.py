@@ -105,7 +105,7 @@ def checked(
 
 
 def join(members: Iterable[Leaf], axis: int | None = None) -> Leaf:
-  """Leaves joined along an axis, or stacked on a new leading one if None.
+  """Joins leaves along an axis, or stacks them on a new leading one if None.
 
   Raises:
     ValueError: If leaves to be stacked differ in shape.

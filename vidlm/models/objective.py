@@ -165,6 +165,7 @@ class VLMObjective:
 
   def _token_weights(self, weights: Float[Array, 'B L']) -> Float[Array, 'B L']:
     """Scales weights so that the weighted sum is the wanted mean."""
+    # At least 1: where no target is real the loss is 0 and not NaN.
     if self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS':
       return weights / jnp.maximum(weights.sum(), 1.0)
     lengths = weights.sum(axis=1, keepdims=True)

@@ -137,6 +137,7 @@ def nucleus_logits(
 def _ordered_bits(x: Float[Array, '*shape']) -> Int[Array, '*shape']:
   """Maps float32 to int32 with the same order."""
   bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+  # Sign and magnitude: as integers, negative floats are in reverse order.
   return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)
 
 

@@ -120,7 +120,7 @@ class VideoVLM(nn.Module):
       remat_policy=self.remat_policy,
       dtype=self.dtype,
       attention=self.attention,
-      parent=None,
+      parent=None,  # FrameEncoder adopts it; made here, it would be ours.
     )
     frames = self.max_frames if self.frame_embedding else 0
     self.img = FrameEncoder(tower, frames)

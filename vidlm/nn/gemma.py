@@ -138,6 +138,7 @@ class Gemma(nn.Module):
       Logits of the next tokens in float32, and the new cache.
     """
     key_value = {name: cross_kv[name] for name in ('key', 'value')}
+    # The prefix itself predicts token 0: the stack is one token behind.
     x, cache = self.stack.step(
       self.embed(tokens), index - 1, cache, key_value, prefix_of(mask)
     )

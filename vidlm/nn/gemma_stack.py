@@ -43,6 +43,7 @@ class Prefix(NamedTuple):
 def prefix_of(mask: Bool[Array, 'B S']) -> Prefix:
   """Returns the positions behind a mask; padding may lie anywhere."""
   count = jnp.cumsum(mask.astype(jnp.int32), axis=1)
+  # At least 0: padding in front of the first real token would be at -1.
   return Prefix(mask, jnp.maximum(count - 1, 0), count[:, -1])
 
 

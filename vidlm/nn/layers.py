@@ -34,7 +34,8 @@ def remat(
   Args:
     layer: A linen module class.
     policy: One of `REMAT_POLICIES`; 'none' returns the layer as it is.
-    prevent_cse: True unless the layer runs inside a scan.
+    prevent_cse: True unless the layer runs inside a scan: there XLA can't merge
+      what is recomputed with what was computed in any case.
     methods: The methods to wrap.
 
   Returns:

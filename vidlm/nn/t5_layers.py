@@ -59,6 +59,7 @@ class RMSNorm(nn.Module):
     x = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     x = x * jax.lax.rsqrt(mean_square + self.epsilon)
+    # Both factors are rounded, as in t5x (Gemma rounds the product).
     return x.astype(self.dtype) * scale.astype(self.dtype)
 
 

@@ -33,7 +33,9 @@ class MlpBlock(nn.Module):
           nn.initializers.xavier_uniform(), axes
         ),
         bias_init=partitioning.with_logical_axes(
-          nn.initializers.normal(1e-6), axes[1:]
+          # As in big_vision: nearly zero, not zero.
+          nn.initializers.normal(1e-6),
+          axes[1:],
         ),
         dot_general=dense.dot_general,
         name=name,

@@ -130,6 +130,7 @@ def _objects(rows: list[Any], path: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+  # -sig, here and below: some editors begin a file with a byte order mark.
   with open(path, encoding='utf-8-sig') as file:
     for number, line in enumerate(file, 1):
       if not line.strip():

@@ -170,5 +170,6 @@ def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
 def _digest(lines: Iterable[str]) -> str:
   digest = hashlib.sha256()
   for line in lines:
+    # Names of files need not be UTF-8.
     digest.update(line.encode('utf-8', 'surrogateescape') + b'\n')
   return digest.hexdigest()

@@ -14,7 +14,7 @@ _MAX_CELL = 1 << 24
 
 
 def archives(folder: str) -> list[str]:
-  """Tars and Parquet files anywhere below a folder, sorted.
+  """Lists tars and Parquet files anywhere below a folder, sorted.
 
   Raises:
     FileNotFoundError: If there is no such folder, or none in it.

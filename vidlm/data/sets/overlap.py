@@ -224,6 +224,7 @@ class _Known:
       for owner, distance in closest.items():
         near.setdefault(owner, []).append(distance)
     for owner, distances in near.items():
+      # A clip of one frame can't share two.
       if len(distances) < min(MIN_FRAMES, len(hashes)):
         continue
       yield Overlap(

@@ -114,7 +114,7 @@ def encode(rows: Sequence[CaptionRow], info: FileInfo) -> bytes:
     compression='zstd',
     row_group_size=ROW_GROUP,
     write_statistics=True,
-    write_page_checksum=True,
+    write_page_checksum=True,  # For `iter_row_groups`, and so `--verify`.
   )
   return sink.getvalue()
 

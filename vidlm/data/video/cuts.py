@@ -16,7 +16,7 @@ _SHORTEST = 0.1  # seconds; what is left over below is no clip of its own
 
 
 def check(how: str) -> float | None:
-  """Checks `how`; the length of fixed clips in seconds, else None.
+  """Checks `how`; returns the seconds of fixed clips, else None.
 
   Raises:
     ValueError: If it is not one of whole, fixed:4s (any length), scenes.

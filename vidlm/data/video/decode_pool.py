@@ -156,7 +156,7 @@ class DecodePool:
       self._local.worker = worker
       with self._lock:
         self._workers.add(worker)
-        if self._closed:
+        if self._closed:  # `close` has killed those it knew.
           worker.kill()
     return worker
 
@@ -197,7 +197,7 @@ class _Worker:
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
       env=environment,
-      bufsize=0,
+      bufsize=0,  # The selector doesn't see what lies in a buffer of Python's.
     )
     self._buffer = bytearray()
     # select() can't take descriptors over 1023; a selector of epoll's or

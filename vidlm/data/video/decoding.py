@@ -124,6 +124,7 @@ def decode_clip(
     with open_video(path, limits) as (container, stream):
       first, last, sure = _bounds(path, container, stream, start, end, limits)
       times = sampling.times(first, last)
+      # A step of 1 / fps may come out a rounding error shorter: not denser.
       dense = len(times) > 1 and times[1] - times[0] < 0.999 / fps
       reader = frames_lib.FrameReader(container, stream, limits)
       converter = frames_lib.RgbConverter(
@@ -197,12 +198,14 @@ def open_video(
     if not stat.S_ISREG(mode):
       raise DecodeError('open_failed', 'not a regular file')
     container = av.open(
+      # With the protocol: libav takes what stands before a ':' for one.
       'file:' + os.path.abspath(path),
       # To find out what a stream is, libav decodes some of it; twice, for
-      # what is coded may be a little more than what is shown.
+      # what is coded may be a little more than what is shown; and libav's
+      # option ends at a C int.
       options=_OPTIONS
       | {'max_pixels': str(min(2 * limits.max_pixels, 2**31 - 1))},
-      metadata_errors='replace',
+      metadata_errors='replace',  # A title that is no UTF-8 fails no video.
     )
   try:
     # Only libav's errors: what else the caller does is not the file's fault.

@@ -71,6 +71,7 @@ def members(path: str) -> Iterator[Member]:
 def _tar_members(path: str) -> Iterator[Member]:
   total = os.path.getsize(path)
   try:
+    # Uncompressed ones only: videos are read by their offset later.
     with tarfile.open(path, 'r:') as tar:
       for item in tar:
         # Links and devices are not videos, whatever they are called.

@@ -67,6 +67,7 @@ def sample_stills(
     )
   kept: dict[int, float] = {}
   for time in sampling.times(first, last):
+    # The thousandth makes up for 0.3 being less than 3 * 0.1.
     index = min(int(time * frame_rate + 1e-3), len(files) - 1)
     kept.setdefault(index, float(time))
   return [files[i] for i in kept], list(kept.values()), first, last

@@ -160,7 +160,8 @@ def limit_memory(memory: int) -> bool:
 
 def _limit_cpu(seconds: int) -> None:
   """Lets the next task use so much CPU; then SIGXCPU ends the process."""
-  used = int(time.process_time())
+  used = int(time.process_time())  # The limit is in whole seconds: + 1.
+  # The hard limit stays: once lowered, it couldn't be raised for the next task.
   _set_limit('RLIMIT_CPU', used + 1 + seconds)
 
 
