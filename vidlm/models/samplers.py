@@ -23,7 +23,7 @@ class Sampler(Protocol):
     """Returns one id for each row of `logits`."""
 
   def __hash__(self) -> int:
-    """Programs are kept by sampler."""
+    """Returns a hash: programs are kept by sampler."""
 
 
 @dataclasses.dataclass(frozen=True)

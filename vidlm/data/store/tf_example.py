@@ -68,7 +68,7 @@ _Example = _example_class()
 
 
 def parse(record: bytes) -> Any:
-  """The message of a record.
+  """Returns the message of a record.
 
   Raises:
     ValueError: If the record is damaged.
@@ -82,7 +82,7 @@ def parse(record: bytes) -> Any:
 def serialize(
   texts: Mapping[str, Sequence[bytes]], numbers: Mapping[str, Sequence[float]]
 ) -> bytes:
-  """A record of lists of bytes and of floats, in one form.
+  """Returns a record of lists of bytes and of floats, in one form.
 
   protobuf orders a map's fields anew in every process, unless told.
   """
