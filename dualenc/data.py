@@ -6,18 +6,18 @@ here is the vocabulary, and one text in place of prompt and target.
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from dualenc import tokenizer as tokenizer_lib
-from vidlm.data.feed.vocabulary import Vocabulary
+from vidlm.data.feed import seqio_import, tokens
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipVocabulary:
+class ClipVocabulary(tokens.TextVocabulary):
   """CLIP's byte-pair vocabulary, to stand where a `Vocabulary` does."""
 
   @functools.cached_property
@@ -30,26 +30,32 @@ class ClipVocabulary:
     """Number of ids."""
     return self.tokenizer.vocab_size
 
+  @property
+  def eos_id(self) -> int:
+    """Id of the end of a text."""
+    return self.tokenizer.eot_id
+
+  @property
+  def prompt_ends(self) -> tuple[list[int], list[int]]:
+    """Ids before and after an instruction, which two towers don't see."""
+    return [], [self.eos_id]
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of a text: its start and its pieces, without its end."""
+    return [self.tokenizer.sot_id, *self.tokenizer.encode(text)]
+
   @functools.cached_property
   def seqio(self) -> Any:
     """The same for seqio tasks (imports TensorFlow)."""
-    from dualenc import seqio_vocabulary
+    with seqio_import.quietly():
+      from dualenc import seqio_vocabulary
 
     return seqio_vocabulary.ClipBpe(self.tokenizer)
 
 
 def tokenize(
-  vocabulary: Vocabulary | ClipVocabulary, texts: Iterable[str], length: int
+  vocabulary: tokens.TextVocabulary, texts: Iterable[str], length: int
 ) -> Int[np.ndarray, 'b l']:
   """Ids as in training: cut to `length`, the end token always kept, pad 0."""
-  if isinstance(vocabulary, ClipVocabulary):
-    return vocabulary.tokenizer(list(texts), length)
-  rows = [vocabulary.encode(text)[: length - 1] + [1] for text in texts]
-  return _pad(rows, length)
-
-
-def _pad(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
-  ids = np.zeros((len(rows), length), np.int32)
-  for i, row in enumerate(rows):
-    ids[i, : len(row)] = row
-  return ids
+  rows = [tokens.target_ids(vocabulary, text, length) for text in texts]
+  return tokens.padded(rows, length)

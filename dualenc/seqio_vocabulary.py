@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.data.feed import seqio_python
+from vidlm.data.feed import seqio_vocabulary
 
 
-class ClipBpe(seqio_python.PythonVocabulary):
+class ClipBpe(seqio_vocabulary.PythonVocabulary):
   """Start token, pieces; seqio appends the end token after trimming."""
 
   def __init__(self, tokenizer: Any):

@@ -159,45 +159,6 @@ def test_evaluation_sees_each_example_once_and_pads(folder):
   assert {'clip1', 'clip1#1'} <= set(ids)
 
 
-def test_tasks_are_listed_by_seqio(folder):
-  import seqio
-
-  feed.make_feed(config(folder, 'listed'), 1)
-  assert 'listed' in seqio.MixtureRegistry.names()
-  assert 'listed_captions' in seqio.TaskRegistry.names()
-  task = seqio.get_mixture_or_task('listed_captions')
-  lengths = {'inputs': 24, 'targets': 24}
-  examples = list(task.get_dataset(lengths, 'train', shuffle=False))
-  assert len(examples) == 11 and examples[0]['targets'][-1] == 1
-
-
-def test_batches_are_what_seqio_makes_of_examples(folder):
-  import seqio
-
-  lengths = {'inputs': 7, 'targets': 6}  # some texts are cut
-  task = config(folder, 'whole').mixture_or_task.tasks[1][0]
-  whole = config(folder, 'whole', task=task, batch_size=5)
-  whole = dataclasses.replace(whole, task_feature_lengths=lengths)
-  ((_, batch), (_, rest)) = feed.evaluation_batches(whole)
-  examples = list(
-    seqio.get_mixture_or_task(task.name).get_dataset(
-      lengths, 'train', shuffle=False
-    )
-  )
-  assert len(examples) == 10
-  table = task.examples()
-  for i, example in enumerate(examples):
-    part, row = (batch, i) if i < 5 else (rest, i - 5)
-    np.testing.assert_array_equal(part['frames'][row], example['frames'])
-    for name, texts in (('inputs', table.prompts), ('targets', table.texts)):
-      text = texts[i] if name == 'inputs' else texts[i][0]
-      ids = [*task.vocabulary.encode(text)[: lengths[name] - 1], 1]
-      assert example[name].numpy().tolist() == ids
-      column = {'inputs': 'encoder_input_tokens'}.get(name)
-      padded = part[column or 'decoder_target_tokens'][row].tolist()
-      assert padded == ids + [0] * (lengths[name] - len(ids))
-
-
 def test_a_broken_frame_is_said_in_a_line(folder, tmp_path):
   cut = jpeg(3)[:-20]
   broken = dataclasses.replace(row(3), frames=(cut,) * 4)
@@ -210,44 +171,43 @@ def test_a_broken_frame_is_said_in_a_line(folder, tmp_path):
   assert str(raised.value) == said
 
 
-def test_no_thread_tunes_the_feed(folder):
-  # It sleeps up to a minute, and the end of a run waited for it.
-  from vidlm.data.feed import tf_batches
+def test_mixtures_in_mixtures_keep_their_rates(folder):
+  whole = config(folder, 'inner').mixture_or_task
+  (captions, _), (questions, _), (text, _) = whole.tasks
+  inner = tasks.ClipMixture('inner', [(captions, 2), (questions, 1.0)])
+  outer = tasks.ClipMixture('outer', [(text, 1.0), (inner, 1), (captions, 0.5)])
+  rates = {part.name: part.rate for part in tasks.components(outer)}
+  assert list(rates) == sorted(rates)
+  assert rates == {
+    captions.name: 2 / 3 + 0.5,
+    questions.name: 1 / 3,
+    text.name: 1.0,
+  }
+  for part in (inner, text):
+    assert tasks.described(tasks.describe(part)) == part
 
-  known = config(folder, 'untuned')
-  name = tasks.register(known.mixture_or_task, known.frames)
-  batches = tf_batches.training_batches(name, known, 0, 4, 0, 1)
-  assert batches.options().autotune.enabled is False
 
+def test_mixtures_of_two_vocabularies_are_refused(folder):
+  mixture = config(folder, 'odd').mixture_or_task
+  captions, questions = (part for part, _ in mixture.tasks[:2])
 
-def test_tasks_of_other_code_are_refused(folder):
-  import seqio
+  def mixed(vocabulary):
+    odd = dataclasses.replace(questions, vocabulary=vocabulary)
+    return config(
+      folder,
+      'odd',
+      task=tasks.ClipMixture('odd', [(captions, 1.0), (odd, 1.0)]),
+    )
 
-  known = config(folder, 'ours')
-  feed.make_feed(known, 1)
-  task = seqio.get_mixture_or_task('ours_text')
-  seqio.TaskRegistry.remove('theirs')
-  seqio.TaskRegistry.add(
-    'theirs',
-    source=task.source,
-    preprocessors=[],
-    output_features=task.output_features,
-  )
-  with pytest.raises(ValueError, match='task theirs: not made by'):
-    feed.make_feed(config(folder, 'theirs', task='theirs'), 1)(0)
-  tasks.register(known.mixture_or_task.tasks[2][0], tasks.FrameOptions(2, 16))
-  seqio.MixtureRegistry.remove('odd_frames')
-  seqio.MixtureRegistry.add(
-    'odd_frames', [('ours_text', 1.0), ('ours_captions', 1.0)]
-  )
+  path = captions.vocabulary.path
   with pytest.raises(ValueError, match='differ in frames or vocabulary'):
-    feed.make_feed(config(folder, 'odd_frames', task='odd_frames'), 1)(0)
-  captions, questions = (part for part, _ in known.mixture_or_task.tasks[:2])
-  other = Vocabulary(captions.vocabulary.path, extra_ids=8)
-  odd = dataclasses.replace(questions, vocabulary=other)
-  mixture = tasks.ClipMixture('odd_ids', [(captions, 1.0), (odd, 1.0)])
-  with pytest.raises(ValueError, match='differ in frames or vocabulary'):
-    feed.make_feed(config(folder, 'odd_ids', task=mixture), 1)(0)
+    feed.make_feed(mixed(Vocabulary(path, extra_ids=8)), 1)
+  twice = [(captions, 1), (dataclasses.replace(captions, limit=2), 1)]
+  twice = config(folder, 'odd', task=tasks.ClipMixture('odd', twice))
+  with pytest.raises(ValueError, match="two tasks are called 'odd_captions'"):
+    feed.make_feed(twice, 1)
+  with pytest.raises(ValueError, match='odd: need a single task'):
+    next(feed.evaluation_batches(config(folder, 'odd')))
 
 
 def test_mistakes_are_named(folder):

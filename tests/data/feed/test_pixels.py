@@ -167,7 +167,7 @@ def test_frames_are_those_that_tfds_reads(number):
   row = clip_schema.ClipRow(
     'a', 'a.mp4', 0.0, 1.0, tuple(encoded), (0.5,) * number, ('a cat',)
   )
-  record = clip_schema.serializer()(row)
+  record = clip_schema.serialize(row)
   theirs = clip_schema.features().deserialize_example(
     tf.constant(record), decoders={'frames': tfds.decode.SkipDecoding()}
   )['frames']

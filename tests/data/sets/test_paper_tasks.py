@@ -74,7 +74,7 @@ def test_names_are_listed(paper) -> None:
 
 def test_names_are_listed_without_a_vocabulary(tmp_path) -> None:
   code = (
-    'import seqio\nfrom vidlm.data import paper_tasks\n'
+    'import seqio\nfrom vidlm.data.sets import paper_tasks\n'
     'listed = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}\n'
     'assert set(paper_tasks.NAMES) <= listed\n'
     'task = seqio.get_mixture_or_task("smit_captions")\n'
@@ -89,6 +89,16 @@ def test_names_are_listed_without_a_vocabulary(tmp_path) -> None:
     check=False,
   )
   assert f'FileNotFoundError: {missing}: no such SentencePiece' in done.stderr
+
+
+def test_a_recipe_that_imports_them_needs_no_seqio() -> None:
+  code = (
+    'import sys\nfrom vidlm.data.sets import paper_tasks\n'
+    'from vidlm.data.feed import tasks\n'
+    'assert set(paper_tasks.NAMES) <= set(tasks.names())\n'
+    'assert not {"seqio", "tensorflow"} & set(sys.modules)\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_stage_two_has_the_sizes_behind_its_epochs(paper) -> None:

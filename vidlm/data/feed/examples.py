@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vidlm.data.feed import tokens
 from vidlm.data.store import clip_reader as clips_lib
 
 
@@ -56,6 +57,37 @@ class ExampleTable:
       [self.prompts[i] for i in indices],
       [list(self.texts[i]) for i in indices],
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+  """A part of a mixture; a task is a mixture of one.
+
+  Attributes:
+    name: Of the task.
+    table: Its examples.
+    vocabulary: Of its texts.
+    rate: Its share, relative to the others'.
+  """
+
+  name: str
+  table: ExampleTable
+  vocabulary: tokens.TextVocabulary
+  rate: float = 1.0
+
+
+def check_alike(mixture: str, parts: Sequence[Component]) -> None:
+  """Refuses parts whose texts would not be told apart by their ids.
+
+  Raises:
+    ValueError: If two of them differ in their vocabulary.
+  """
+  for part in parts[1:]:
+    if part.vocabulary != parts[0].vocabulary:
+      raise ValueError(
+        f'mixture {mixture}: tasks {parts[0].name} and {part.name} differ in '
+        'frames or vocabulary'
+      )
 
 
 def lookup(

@@ -9,7 +9,9 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int32
+
+from vidlm.data.feed import index_shuffle
 
 _BLOCK = 1024
 
@@ -78,8 +80,6 @@ def shuffled(
     seed: Of the run.
     component: Of the mixture; components are shuffled independently.
   """
-  import tensorflow as tf
-
   epochs, positions = np.divmod(ordinals, size)
   if size == 1:
     return np.zeros_like(ordinals)
@@ -87,12 +87,9 @@ def shuffled(
   seeds = np.stack(
     [np.full_like(epochs, mixed), epochs, np.full_like(epochs, size)], axis=-1
   )
-  with tf.device('CPU'):
-    return tf.random_index_shuffle(
-      tf.constant(positions, tf.int64),
-      tf.constant(seeds, tf.int64),
-      tf.constant(np.full_like(positions, size - 1), tf.int64),
-    ).numpy()
+  return index_shuffle.index_shuffle(
+    positions, seeds, np.full_like(positions, size - 1)
+  )
 
 
 def local_numbers(
@@ -136,3 +133,11 @@ def draws(
     mixed = (mixed ^ mixed >> np.uint64(shift)) * np.uint64(factor)
   mixed ^= mixed >> np.uint64(31)
   return (mixed % sizes.astype(np.uint64)).astype(np.int64)
+
+
+def example_seeds(
+  numbers: Int[np.ndarray, 'b'], seed: int
+) -> Int32[np.ndarray, 'b 2']:
+  """Seeds of global example numbers, for all that is drawn for them."""
+  high = (seed + (numbers >> 30) * 2_654_435_761) & 0x3FFFFFFF
+  return np.stack([high, numbers & 0x3FFFFFFF], -1).astype(np.int32)

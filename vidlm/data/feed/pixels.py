@@ -13,10 +13,16 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+import PIL.MpoImagePlugin
+import PIL.TiffImagePlugin  # noqa: F401  reads what is said about them
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from vidlm.data.video import sampling
+
+# Pillow imports its readers when it opens the first image. In a thread that
+# waits for Python's import lock, and a start of training in 25 hung on it.
+Image.preinit()
 
 JITTER = (0.9, 1.33)  # the paper, section 5.3
 _CROP_RATIO = 256 / 224  # DMVR's min_resize over its crop (facts of Scenic)

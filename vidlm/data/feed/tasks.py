@@ -1,8 +1,9 @@
-"""seqio Tasks and Mixtures over clip sets.
+"""Tasks and mixtures over clip sets.
 
-A task is described by a frozen dataclass that gin can fill; `register` turns
-it into a `seqio.Task`, so `seqio.TaskRegistry.names()` lists it. seqio and
-TensorFlow are imported only there.
+A task is described by a frozen dataclass that gin can fill. `components` reads
+its examples for the feed; `register` turns it into a `seqio.Task`, so
+`seqio.TaskRegistry.names()` lists it. seqio and TensorFlow are imported only
+there.
 """
 
 import dataclasses
@@ -11,7 +12,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from vidlm.data.feed import examples as source_lib
+from vidlm.data.feed import examples as examples_lib
+from vidlm.data.feed import frame_cache, seqio_import
+
+FrameOptions = frame_cache.FrameOptions
 
 CAPTION_PROMPT = 'Generate the alt-text:'  # paper, section 4.2
 QUESTION_PROMPT = 'Answer in en: {question}'  # paper, section 5.4
@@ -50,7 +54,7 @@ class ClipTask:
   kinds: Sequence[str] = ()
   limit: int | None = None
 
-  def examples(self) -> source_lib.ExampleTable:
+  def examples(self) -> examples_lib.ExampleTable:
     """Reads the table of examples.
 
     Raises:
@@ -59,19 +63,19 @@ class ClipTask:
     clips = os.path.join(self.data_dir, self.clips)
     texts = os.path.join(self.data_dir, self.texts) if self.texts else None
     if self.kind == 'caption':
-      return source_lib.caption_examples(
+      return examples_lib.caption_examples(
         clips, self.split, self.prompt or CAPTION_PROMPT, texts, self.limit
       )
     if self.kind == 'question':
-      return source_lib.question_examples(
+      return examples_lib.question_examples(
         clips, self.split, self.prompt or QUESTION_PROMPT, texts, self.kinds
       )
     if self.kind == 'label':
-      return source_lib.label_examples(
+      return examples_lib.label_examples(
         clips, self.split, self.prompt or CAPTION_PROMPT
       )
     if self.kind == 'text':
-      return source_lib.text_examples(texts or clips)
+      return examples_lib.text_examples(texts or clips)
     raise ValueError(
       f'task {self.name}: kind {self.kind!r} is none of caption, question, '
       'label, text'
@@ -95,34 +99,87 @@ class ClipMixture:
     object.__setattr__(self, 'tasks', tuple(tuple(t) for t in self.tasks))
 
 
-@dataclasses.dataclass(frozen=True)
-class FrameOptions:
-  """How frames are sampled.
-
-  Attributes:
-    num_frames: T.
-    image_size: Pixels of a side.
-    augment: Scale jitter and a random crop (paper, section 5.3).
-    cache_mib: Memory for decoded frames, of each process and for its life:
-      what fits is decoded once. Augmented frames are new every time and not
-      kept.
-  """
-
-  num_frames: int = 8
-  image_size: int = 224
-  augment: bool = False
-  cache_mib: int = 1024
-
-  def __post_init__(self) -> None:
-    # gin hands over whatever it was given.
-    if not isinstance(self.cache_mib, int) or self.cache_mib < 0:
-      raise ValueError(
-        f'FrameOptions.cache_mib={self.cache_mib!r}: need a whole number of MiB'
-      )
-
-
-# Name -> description of what `register` has put in seqio's registries.
+# Name -> description: what a name in MIXTURE_OR_TASK may stand for.
 _described: dict[str, ClipTask | ClipMixture] = {}
+
+
+def describe(task: ClipTask | ClipMixture) -> str:
+  """Makes a task or a mixture known by its name, which is returned.
+
+  A name that is known already is taken over by the new description. Nothing is
+  read, and seqio isn't asked for; `register` is for its registries.
+  """
+  _described[task.name] = task
+  if isinstance(task, ClipMixture):
+    for part, _ in task.tasks:
+      describe(part)
+  return task.name
+
+
+def described(name: str) -> ClipTask | ClipMixture | None:
+  """What was described by this name."""
+  return _described.get(name)
+
+
+def names() -> list[str]:
+  """Names of all that was described."""
+  return sorted(_described)
+
+
+def components(task: ClipTask | ClipMixture) -> list[examples_lib.Component]:
+  """Reads the examples of a task, or of all tasks of a mixture.
+
+  Their order is that of their names, as seqio has it: the order of examples
+  depends on it.
+
+  Raises:
+    FileNotFoundError: If a clip set or a vocabulary isn't there.
+    ValueError: If the tasks of a mixture differ in their vocabulary.
+  """
+  parts = dict(sorted(_rates(task).items()))
+  found = []
+  for part, rate in parts.values():
+    part.vocabulary.encode('')  # a missing file is said here
+    found.append(
+      examples_lib.Component(part.name, part.examples(), part.vocabulary, rate)
+    )
+  examples_lib.check_alike(task.name, found)
+  return found
+
+
+def _rates(
+  task: ClipTask | ClipMixture,
+) -> dict[str, tuple[ClipTask, float]]:
+  """Tasks by name with their rates, as `seqio.Mixture.get_rate` has them."""
+  if isinstance(task, ClipTask):
+    return {task.name: (task, 1.0)}
+  rates: dict[str, tuple[ClipTask, float]] = {}
+  # What is in mixtures of the mixture comes first: sums of floats differ.
+  for part, rate in sorted(_parts(task), key=lambda p: type(p[0]) is ClipTask):
+    inside_of = _parts(part) if isinstance(part, ClipMixture) else [(part, 1.0)]
+    whole = sum(share for _, share in inside_of)
+    for name, (inside, share) in _rates(part).items():
+      before = rates.setdefault(name, (inside, 0.0))
+      if before[0] != inside:
+        raise _namesakes(task, name)
+      rates[name] = inside, before[1] + rate * share / whole
+  return rates
+
+
+def _parts(
+  mixture: ClipMixture,
+) -> list[tuple[ClipTask | ClipMixture, float]]:
+  """Its parts with their rates; of one named twice, the last."""
+  found: dict[str, tuple[ClipTask | ClipMixture, float]] = {}
+  for part, rate in mixture.tasks:
+    if found.setdefault(part.name, (part, 0.0))[0] != part:
+      raise _namesakes(mixture, part.name)
+    found[part.name] = part, float(rate)
+  return list(found.values())
+
+
+def _namesakes(mixture: ClipMixture, name: str) -> ValueError:
+  return ValueError(f'mixture {mixture.name}: two tasks are called {name!r}')
 
 
 def register(
@@ -130,74 +187,41 @@ def register(
 ) -> str:
   """Adds a task or a mixture to seqio's registries and returns its name.
 
-  A name that is registered already is taken over by the new description. A
-  string is the name of something registered before; if it was by this
-  function, it is registered again with these frames.
+  There it is a view of our examples in the order of our feed; training doesn't
+  need it. A name that is registered already is taken over by the new
+  description. A string is the name of something described before, or of
+  something in seqio.
 
   Args:
     task: What to add.
     frames: How its frames are sampled.
     lazy: Read clip set and vocabulary when the task is used, not now.
+
+  Raises:
+    ValueError: If seqio isn't installed, or has no such name.
   """
-  import seqio
+  with seqio_import.quietly():
+    from vidlm.data.feed import seqio_view
 
   if isinstance(task, str):
-    if task in _described:
-      return register(_described[task], frames)
-    seqio.get_mixture_or_task(task)  # raises with the nearest names
-    return task
-  _described[task.name] = task
+    known = described(task)
+    if known is None:
+      return seqio_view.provider(task).name
+    return register(known, frames)
+  describe(task)
   if isinstance(task, ClipMixture):
     for part, _ in task.tasks:
       register(part, frames, lazy)
-    seqio.MixtureRegistry.remove(task.name)
-    seqio.MixtureRegistry.add(
-      task.name, [(part.name, rate) for part, rate in task.tasks]
+    seqio_view.add_mixture(
+      task.name, [(part.name, float(rate)) for part, rate in task.tasks]
     )
     return task.name
   if not lazy:
     _ = task.vocabulary.seqio.vocab_size  # a missing file is said here
-  seqio.TaskRegistry.remove(task.name)
-  seqio.TaskRegistry.add(
-    task.name,
-    source=_source(task, lazy),
-    preprocessors=[_preprocessor(frames, task.vocabulary)],
-    output_features=_output_features(task.vocabulary),
-    metric_fns=[],
-  )
+  read = task.examples if lazy else functools.partial(_same, task.examples())
+  seqio_view.add_task(task.name, read, task.split, task.vocabulary, frames)
   return task.name
 
 
-def _source(task: ClipTask, lazy: bool) -> Any:
-  from vidlm.data.feed import seqio_source
-
-  if lazy:
-    return seqio_source.LazySource(task.examples, task.split)
-  return seqio_source.IndexedSource(task.examples())
-
-
-def _preprocessor(frames: FrameOptions, vocabulary: Any) -> Any:
-  from vidlm.data.feed import preprocessors
-
-  # Where seqio appends the end, nothing else stands around a prompt.
-  ends = None if _ends_in_eos(vocabulary) else vocabulary.prompt_ends
-  return preprocessors.ClipPreprocessor(frames, ends)
-
-
-def _ends_in_eos(vocabulary: Any) -> bool:
-  # CLIP's vocabulary has no prompts.
-  return getattr(vocabulary, 'prompt_format', 't5') == 't5'
-
-
-def _output_features(vocabulary: Any) -> dict[str, Any]:
-  import seqio
-  import tensorflow as tf
-
-  text = functools.partial(seqio.Feature, vocabulary=vocabulary.seqio)
-  return {
-    # A T5 encoder's input ends in </s> too (t5.data's default).
-    'inputs': text(add_eos=_ends_in_eos(vocabulary), required=False),
-    'targets': text(add_eos=True),
-    'frames': seqio.ContinuousFeature(dtype=tf.uint8, rank=4),
-    'frame_mask': seqio.ContinuousFeature(dtype=tf.bool, rank=1),
-  }
+def _same(table: examples_lib.ExampleTable) -> examples_lib.ExampleTable:
+  return table

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from vidlm.core import files
+from vidlm.data.feed import seqio_import, tokens
 
 EOS_ID = 1
 PROMPT_FORMATS = ('t5', 'paligemma')
+_USER_DEFINED = 4  # SentencePiece's type of pieces that are never split
 
 
-class _Framing:
-  """How an instruction is framed; needs `encode`, `bos_id`, `path`."""
+class _Framed(tokens.TextVocabulary):
+  """Frames an instruction by its format; needs `bos_id` and `path`."""
 
   @functools.cached_property
   def prompt_ends(self) -> tuple[list[int], list[int]]:
@@ -35,7 +37,7 @@ class _Framing:
         f'prompt_format {self.prompt_format!r} is none of {PROMPT_FORMATS}'
       )
     if self.prompt_format == 't5':
-      return [], [EOS_ID]
+      return [], [self.eos_id]
     newline = self.encode('\n')
     if self.bos_id < 0 or not newline:
       raise ValueError(
@@ -46,12 +48,11 @@ class _Framing:
 
   def prompt(self, text: str) -> list[int]:
     """Ids of an instruction as the language model gets it."""
-    before, after = self.prompt_ends
-    return [*before, *self.encode(text), *after]
+    return tokens.prompt_ids(self, text)
 
 
 @dataclasses.dataclass(frozen=True)
-class Vocabulary(_Framing):
+class Vocabulary(_Framed):
   """A SentencePiece file with T5's special ids.
 
   Attributes:
@@ -89,16 +90,42 @@ class Vocabulary(_Framing):
     return processor
 
   @functools.cached_property
+  def _encoder(self) -> Any:
+    """The processor, which also finds sentinels in a text.
+
+    A text's '<extra_id_0>' is the last id, as in
+    `seqio.SentencePieceVocabulary`.
+    """
+    if not self.extra_ids:
+      return self.processor
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(
+      self.processor.serialized_model_proto()
+    )
+    for number in reversed(range(self.extra_ids)):
+      model.pieces.add(
+        piece=f'▁<extra_id_{number}>', score=0.0, type=_USER_DEFINED
+      )
+    return sentencepiece.SentencePieceProcessor(
+      model_proto=model.SerializeToString()
+    )
+
+  @functools.cached_property
   def seqio(self) -> Any:
     """The same vocabulary for seqio tasks (imports TensorFlow)."""
-    from vidlm.data.feed import seqio_tokenizer
-
-    return seqio_tokenizer.SentencePieceFile(self)
+    return _seqio_vocabulary().SentencePieceFile(self)
 
   @property
   def size(self) -> int:
     """Number of ids, sentinels included."""
     return self.processor.GetPieceSize() + self.extra_ids
+
+  @property
+  def eos_id(self) -> int:
+    """Id of the end of a text, as the file has it."""
+    return self.processor.eos_id()
 
   @property
   def bos_id(self) -> int:
@@ -107,7 +134,7 @@ class Vocabulary(_Framing):
 
   def encode(self, text: str) -> list[int]:
     """Ids of a text, without end of sentence."""
-    return self.processor.EncodeAsIds(text)
+    return self._encoder.EncodeAsIds(text)
 
   def decode(self, ids: Sequence[int] | np.ndarray) -> str:
     """Text of ids up to the first end of sentence; padding is dropped."""
@@ -117,7 +144,7 @@ class Vocabulary(_Framing):
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenizerFile(_Framing):
+class TokenizerFile(_Framed):
   """A tokenizer.json (Hugging Face `tokenizers`), as models on the hub have.
 
   Text is text: '<eos>' written in a caption is five characters and not the end
@@ -165,9 +192,7 @@ class TokenizerFile(_Framing):
   @functools.cached_property
   def seqio(self) -> Any:
     """The same vocabulary for seqio tasks (imports TensorFlow)."""
-    from vidlm.data.feed import seqio_tokenizer
-
-    return seqio_tokenizer.TokenizerVocabulary(self)
+    return _seqio_vocabulary().TokenizerVocabulary(self)
 
   @property
   def size(self) -> int:
@@ -248,3 +273,9 @@ def train_sentencepiece(
       model_type=model_type,
     )
   return Vocabulary(path)
+
+
+def _seqio_vocabulary() -> Any:
+  with seqio_import.quietly():
+    from vidlm.data.feed import seqio_vocabulary
+  return seqio_vocabulary

@@ -1,17 +1,20 @@
-"""Tasks and mixtures of seqio over the paper's data sets.
+"""Tasks and mixtures over the paper's data sets.
 
-Importing this module registers them, as T5's task modules do:
+A recipe that imports this module may name any of them in MIXTURE_OR_TASK.
+Where seqio has been imported before, this registers them there as well, as
+T5's task modules do; `register` does so at any time:
 
+  import seqio
   from vidlm.data.sets import paper_tasks
   seqio.TaskRegistry.names()
 
 The clip sets need not be there: a task reads its own when it is used, from
 VIDLM_DATA_DIR/<set> ('data' by default), as `vidlm prepare <set>` writes them.
-Tokens are those of VIDLM_VOCABULARY, a SentencePiece file. A recipe may name
-any of them in MIXTURE_OR_TASK, if it imports this module.
+Tokens are those of VIDLM_VOCABULARY, a SentencePiece file.
 """
 
 import os
+import sys
 
 from vidlm.data.feed import tasks, vocabulary
 
@@ -133,9 +136,10 @@ def register(
   ]
 
 
-NAMES = register(
-  os.environ.get('VIDLM_DATA_DIR', 'data'),
-  vocabulary.Vocabulary(
-    os.environ.get('VIDLM_VOCABULARY', VOCABULARY), extra_ids=100
-  ),
+_DATA_DIR = os.environ.get('VIDLM_DATA_DIR', 'data')
+_VOCABULARY = vocabulary.Vocabulary(
+  os.environ.get('VIDLM_VOCABULARY', VOCABULARY), extra_ids=100
 )
+NAMES = [tasks.describe(task) for task in describe(_DATA_DIR, _VOCABULARY)]
+if 'seqio' in sys.modules:
+  register(_DATA_DIR, _VOCABULARY)
