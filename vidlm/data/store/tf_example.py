@@ -91,7 +91,7 @@ def serialize(
   for name, values in texts.items():
     feature[name].bytes_list.SetInParent()  # an empty list is one, too
     feature[name].bytes_list.value.extend(values)
-  for name, values in numbers.items():
+  for name, floats in numbers.items():
     feature[name].float_list.SetInParent()
-    feature[name].float_list.value.extend(values)
+    feature[name].float_list.value.extend(floats)
   return example.SerializeToString(deterministic=True)
