@@ -33,8 +33,8 @@ def test_the_seconds_are_those_of_files_that_are_there(hooks):
   files = {
     str(path.relative_to(TESTS.parent)) for path in TESTS.rglob('test_*.py')
   }
-  # A file not measured yet is run, so that few may be.
-  assert len(files - set(SECONDS)) < 0.2 * len(files)
+  # A file not measured yet is left out, so that few may be.
+  assert len(files - set(SECONDS)) < len(files) / 3
   assert len(hooks.quickest(SECONDS, hooks.FAST)) > 0.3 * len(SECONDS)
 
 

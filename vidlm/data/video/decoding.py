@@ -118,7 +118,7 @@ def decode_clip(
     DecodeError: With a code out of REASONS and one line.
     ValueError: For arguments that make no sense.
   """
-  keep: Any = encode or (lambda frame: frame)
+  keep: Any = encode if encode is not None else lambda frame: frame
   fps, limits = sampling.fps, sampling.limits
   for exact in (False, True):
     with open_video(path, limits) as (container, stream):
