@@ -100,7 +100,8 @@ def lookup(
     chosen: int64[b], the table of each example.
     indices: int64[b], its index in that table.
   """
-  columns: tuple[list, list, list] = tuple([None] * len(indices) for _ in '123')
+  empty: list[Any] = [None] * len(indices)
+  columns = empty, list(empty), list(empty)
   for c, table in enumerate(tables):
     places = np.flatnonzero(chosen == c)
     for column, values in zip(
