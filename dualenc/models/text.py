@@ -98,7 +98,9 @@ class TextTransformer(nn.Module):
       self.width,
       dtype=jnp.dtype(self.dtype),
       embedding_init=partitioning.with_logical_axes(
-        nn.initializers.normal(0.02), ('vocab', 'embed')
+        # CLIP's spread, as that of the positions.
+        nn.initializers.normal(0.02),
+        ('vocab', 'embed'),
       ),
       name='Embed_0',
     )(text)

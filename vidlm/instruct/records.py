@@ -143,6 +143,7 @@ class RecordLog:
 
   def __enter__(self) -> 'RecordLog':
     self._file = self._path.open('ab')
+    # The name of a new file, too, must outlive the machine.
     files.sync_folder(self._path.parent)
     return self
 

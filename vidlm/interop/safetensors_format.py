@@ -109,6 +109,7 @@ def _parse(
 
 
 def _natural(number: Any) -> int:
+  # By type: JSON's true is an int to isinstance.
   if type(number) is not int or number < 0:
     raise ValueError(f'{number!r} is no size')
   return number

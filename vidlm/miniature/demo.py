@@ -112,6 +112,7 @@ class Demo:
     from vidlm.miniature.world import config
 
     full = config.MiniatureConfig()
+    # Numbers of 300 and more are sizes of corpora; test_retrieval's 270 stay.
     sizes: dict[str, Any] = {
       name: max(64, int(value * self.scale))
       for name, value in dataclasses.asdict(full).items()

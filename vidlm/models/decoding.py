@@ -130,6 +130,7 @@ def greedy(
   Returns:
     `Samples` with R = 1.
   """
+  # `Greedy` doesn't look at its keys: any will do.
   ids = jnp.zeros(_batch_size(batch), jnp.uint32)
   return sample(
     model,

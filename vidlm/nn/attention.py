@@ -95,6 +95,7 @@ def dot_products(
     return jnp.einsum(
       'bqkd,bskd->bkqs', query, key, preferred_element_type=jnp.float32
     )
+  # Keys are not repeated: each is met by its K / G neighbouring query heads.
   *rows, _, size = query.shape
   grouped = query.reshape(*rows, shared, heads // shared, size)
   logits = jnp.einsum(
@@ -118,7 +119,7 @@ def weighted_values(
 
 def _xla(query, key, value, bias, mask, scale, logit_cap=0.0):
   logits = dot_products(query, key)
-  if scale != 1.0:
+  if scale != 1.0:  # T5's is 1.
     logits = logits * scale
   logits = soft_cap(logits, logit_cap)  # Before bias and mask, as in Gemma 2.
   if bias is not None:

@@ -68,6 +68,7 @@ class View(NamedTuple):
     """Returns the masks of a layer, over the prefix and over own tokens."""
     if self.near_prefix is None or self.near_own is None:
       return self.prefix, self.own
+    # By `where`: in a scan over layers `windowed` is traced.
     return (
       jnp.where(windowed, self.near_prefix, self.prefix),
       jnp.where(windowed, self.near_own, self.own),

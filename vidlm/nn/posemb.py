@@ -49,6 +49,7 @@ def interpolation_matrix(
   Returns:
     Weights; rows sum to one.
   """
+  # A single point has no other end: it falls on the first.
   at = np.arange(target) * ((source - 1) / max(target - 1, 1))
   distance = np.abs(at[:, None] - np.arange(source)[None, :])
   return np.maximum(0.0, 1.0 - distance).astype(np.float32)

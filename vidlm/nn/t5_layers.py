@@ -73,6 +73,7 @@ class MlpBlock(nn.Module):
     """Applies the block to each token of `x`."""
     cfg = self.config
     init = nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal')
+    # t5x's names: 'wi' alone, or 'wi_0' and 'wi_1' where one gates the other.
     gates = len(cfg.mlp_activations)
     branches = []
     for i, name in enumerate(cfg.mlp_activations):

@@ -189,6 +189,7 @@ class ViT(nn.Module):
       (1, height * width, channels),
     )
     x = x + posemb.astype(x.dtype)
+    # Behind the positions, as in big_vision: the class token has none.
     if self.pool_type == 'tok':
       cls = self.param(
         'cls',
