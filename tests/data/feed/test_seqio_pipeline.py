@@ -161,12 +161,12 @@ def test_what_cannot_be_trained_on_is_said() -> None:
 
 
 def test_what_its_preprocessors_say_is_a_line() -> None:
-  name = register('broken')
+  name = register('foreign_broken')
   feed = batches.make_feed(config(name), 2)
   seqio.TaskRegistry.get(name).preprocessors.append(
     lambda dataset: dataset.map(_fail)
   )
-  with pytest.raises(ValueError, match=r'seqio task broken: .*it is broken'):
+  with pytest.raises(ValueError, match=r'seqio task foreign_broken: .*it is broken'):
     list(feed(0))
 
 

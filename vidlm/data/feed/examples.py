@@ -100,8 +100,8 @@ def lookup(
     chosen: int64[b], the table of each example.
     indices: int64[b], its index in that table.
   """
-  empty: list[Any] = [None] * len(indices)
-  columns = empty, list(empty), list(empty)
+  nothing: list[Any] = [None] * len(indices)
+  columns = nothing.copy(), nothing.copy(), nothing.copy()
   for c, table in enumerate(tables):
     places = np.flatnonzero(chosen == c)
     for column, values in zip(

@@ -6,6 +6,7 @@ the encoder of T5 was trained; 'paligemma' puts the beginning of a text before
 it and a newline after it.
 """
 
+import abc
 import dataclasses
 import functools
 import os
@@ -23,7 +24,14 @@ _USER_DEFINED = 4  # SentencePiece's type of pieces that are never split
 
 
 class _Framed(tokens.TextVocabulary):
-  """Frames an instruction by its format; needs `bos_id` and `path`."""
+  """Frames an instruction by its format."""
+
+  path: str
+
+  @property
+  @abc.abstractmethod
+  def bos_id(self) -> int:
+    """Id of the beginning of a text; -1 if there is none."""
 
   @functools.cached_property
   def prompt_ends(self) -> tuple[list[int], list[int]]:
@@ -101,9 +109,8 @@ class Vocabulary(_Framed):
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
 
-    model = sentencepiece_model_pb2.ModelProto.FromString(
-      self.processor.serialized_model_proto()
-    )
+    proto: Any = sentencepiece_model_pb2  # made at import, typed by nobody
+    model = proto.ModelProto.FromString(self.processor.serialized_model_proto())
     for number in reversed(range(self.extra_ids)):
       model.pieces.add(
         piece=f'▁<extra_id_{number}>', score=0.0, type=_USER_DEFINED
