@@ -34,11 +34,11 @@ def text_parts(model: text.TextTransformer, length: int) -> list[Part]:
   ]
 
 
-def training_flops(
+def passes(
   parts: Sequence[Part],
   names: Sequence[str],
   is_trained: Callable[[str], bool],
-) -> float:
+) -> list[tuple[float, int]]:
   """Applies the rule of three, two, one to a tower.
 
   Args:
@@ -47,14 +47,14 @@ def training_flops(
     is_trained: says of a parameter's name whether it trains.
 
   Returns:
-    FLOPs of one example, forward and backward.
+    (forward FLOPs of one example, times they are spent in a step) of each part.
   """
-  total, gradient_passes = 0.0, False
+  counted, gradient_passes = [], False
   for pattern, forward in parts:
     trained = any(is_trained(n) for n in names if re.fullmatch(pattern, n))
-    total += forward * flops.passes(trained, gradient_passes)
+    counted.append((forward, flops.passes(trained, gradient_passes)))
     gradient_passes |= trained
-  return total
+  return counted
 
 
 def flops_per_step(
@@ -76,9 +76,41 @@ def flops_per_step(
   Returns:
     FLOPs.
   """
-  example = training_flops(image_parts(model.img), names, is_trained)
-  example += training_flops(
-    text_parts(model.txt, text_length), names, is_trained
-  )
+  towers = _towers(model, text_length, names, is_trained)
   matrix = 3.0 * 2 * batch_size**2 * model.img.embed_dim
-  return batch_size * example + matrix
+  return batch_size * sum(x * times for x, times in towers) + matrix
+
+
+def repeated_flops(
+  model: two_towers.TwoTowers,
+  text_length: int,
+  batch_size: int,
+  names: Sequence[str],
+  is_trained: Callable[[str], bool],
+) -> float:
+  """FLOPs that a step in parts adds: embeddings are made, then made again.
+
+  What lies before all that trains has no gradient and is not made again.
+
+  Args:
+    model: the two towers.
+    text_length: tokens of a text.
+    batch_size: of the global batch.
+    names: all parameters of the model.
+    is_trained: says of a parameter's name whether it trains.
+
+  Returns:
+    FLOPs.
+  """
+  towers = _towers(model, text_length, names, is_trained)
+  return batch_size * sum(x for x, times in towers if times > 1)
+
+
+def _towers(
+  model: two_towers.TwoTowers,
+  text_length: int,
+  names: Sequence[str],
+  is_trained: Callable[[str], bool],
+) -> list[tuple[float, int]]:
+  towers = (image_parts(model.img), text_parts(model.txt, text_length))
+  return [x for parts in towers for x in passes(parts, names, is_trained)]

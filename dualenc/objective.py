@@ -59,6 +59,39 @@ class DualEncoderObjective:
     """
     del rng
     zimg, ztxt, out = self._apply(params, batch)
+    return self._contrast(zimg, ztxt, out)
+
+  @property
+  def loss_is_linear(self) -> bool:
+    """Every clip is weighed against every text."""
+    return False
+
+  def outputs(
+    self, params: dict[str, Any], batch: dict[str, Array], rng: Array
+  ) -> dict[str, Float[Array, 'B E']]:
+    """Embeds clips and texts: `zimg` and `ztxt`."""
+    del rng
+    zimg, ztxt, _ = self._apply(params, batch)
+    return {'zimg': zimg, 'ztxt': ztxt}
+
+  def loss_of_outputs(
+    self,
+    params: dict[str, Any],
+    outputs: dict[str, Float[Array, 'B E']],
+    batch: dict[str, Array],
+  ) -> tuple[Float[Array, ''], dict[str, Float[Array, '']]]:
+    """Contrasts the embeddings of a global batch; see `loss_fn`."""
+    del batch
+    # Without frames and text: scale and bias alone.
+    _, _, out = self.model.apply({'params': params})
+    return self._contrast(outputs['zimg'], outputs['ztxt'], out)
+
+  def _contrast(
+    self,
+    zimg: Float[Array, 'B E'],
+    ztxt: Float[Array, 'B E'],
+    out: dict[str, Any],
+  ) -> tuple[Float[Array, ''], dict[str, Float[Array, '']]]:
     logits = out['t'] * losses.similarity(zimg, ztxt) + out.get('b', 0.0)
     loss = _LOSSES[self.loss](logits)
     metrics = {
@@ -106,23 +139,33 @@ class DualEncoderObjective:
 
   def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shapes and types of a global batch."""
-    img, txt = self.model.img, self.model.txt
+    img = self.model.img
     size = (img.image_size, img.image_size, 3)
-    length = self.text_length or txt.context_length
     return {
       'frames': jax.ShapeDtypeStruct(
         (batch_size, img.num_frames, *size), jnp.uint8
       ),
-      'text': jax.ShapeDtypeStruct((batch_size, length), jnp.int32),
+      'text': jax.ShapeDtypeStruct((batch_size, self._length()), jnp.int32),
     }
 
   def flops_per_step(
     self, batch_size: int, is_trained: Callable[[str], bool]
   ) -> float:
     """Returns FLOPs of a step, see `dualenc.flops`."""
-    abstract = jax.eval_shape(self.init, jax.random.key(0))
-    names = list(trees.flatten(abstract))
-    length = self.text_length or self.model.txt.context_length
     return flops.flops_per_step(
-      self.model, length, batch_size, names, is_trained
+      self.model, self._length(), batch_size, self._names(), is_trained
     )
+
+  def repeated_flops(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Returns FLOPs of embedding a second time, see `dualenc.flops`."""
+    return flops.repeated_flops(
+      self.model, self._length(), batch_size, self._names(), is_trained
+    )
+
+  def _names(self) -> list[str]:
+    return list(trees.flatten(jax.eval_shape(self.init, jax.random.key(0))))
+
+  def _length(self) -> int:
+    return self.text_length or self.model.txt.context_length

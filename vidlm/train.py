@@ -89,6 +89,7 @@ def train(
   initial_checkpoint_path: str | Mapping[str, str] | None = None,
   random_seed: int = 0,
   frozen_dtype: str = 'bfloat16',
+  num_microbatches: int | None = None,
   grad_clip_norm: float | None = None,
   lr_mults: Sequence[tuple[str, float]] | None = None,
   wd_mults: Sequence[tuple[str, float]] | None = None,
@@ -117,6 +118,9 @@ def train(
       'hf://google/flan-t5-xl'}; see `interop.weights`.
     random_seed: Of initialisation and dropout.
     frozen_dtype: What frozen parameters are kept in.
+    num_microbatches: Parts that a batch is computed in, one after another, so
+      that it needs the memory of one (t5x's `Trainer`); None for 1. The loss
+      and its gradient stay the whole batch's, see `core.microbatches`.
     grad_clip_norm: Global norm over the trained part; None for no clipping.
     lr_mults: Ordered (pattern, factor) on the learning rate.
     wd_mults: Ordered (pattern, factor) on the weight decay.
@@ -136,7 +140,8 @@ def train(
 
   Raises:
     ValueError: For a schedule that doesn't fit the parameters, a checkpoint
-      of another shape, or evaluations that can't be.
+      of another shape, a batch that can't be split, or evaluations that can't
+      be.
   """
   # gin hands over whatever it was given.
   if not isinstance(model_dir, str) or not model_dir:
@@ -162,6 +167,7 @@ def train(
     eval_period=eval_period or None,
     keep_best=checkpoint_cfg.keep_best,
     peak_flops=peak_flops,
+    num_microbatches=num_microbatches,
   )
   feed = feed_lib.make_feed(
     train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()

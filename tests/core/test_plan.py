@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vidlm.core import hardware, optim, partitioning, plan, topology
+from vidlm.core import (
+  hardware,
+  optim,
+  partitioning,
+  plan,
+  plan_report,
+  topology,
+)
 from vidlm.core import recipe as recipe_lib
 
 
@@ -153,7 +160,7 @@ def test_peak_by_topology_then_recipe_then_v5e() -> None:
   known = plan.plan(recipe(peak_flops=312e12))
   assert (known['chip'], known['peak_flops']) == ('a100', 312e12)
   odd = plan.plan(recipe(peak_flops=1e12))
-  assert odd['chip'] is None and 'chip of 1 TFLOP/s' in plan.render(odd)
+  assert odd['chip'] is None and 'chip of 1 TFLOP/s' in plan_report.render(odd)
   pod = plan.plan(recipe(peak_flops=312e12), hardware.parse_topology('v6e:4x4'))
   assert (pod['chip'], pod['chips']) == ('v6e', 16)
 

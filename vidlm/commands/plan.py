@@ -46,9 +46,17 @@ def recipe() -> Any:
       frozen_dtype=launch.macro('FROZEN_DTYPE'),
       grad_clip_norm=launch.macro('GRAD_CLIP_NORM'),
       peak_flops=launch.macro('PEAK_FLOPS'),
+      num_microbatches=_num_microbatches(),
     ),
     mesh=launch.macro('MESH'),
   )
+
+
+def _num_microbatches() -> int | None:
+  try:
+    return launch.macro('NUM_MICROBATCHES')
+  except ValueError:  # the config.gin of a run from before there were any
+    return None
 
 
 COMMAND = command_line.Command(

@@ -70,7 +70,12 @@ def train_loop(
   tx = recipe.make_optimizer()
   partitioner = recipe.mesh.partitioner()
   built = step.build_train_step(
-    recipe.objective, tx, partitioner, how.batch_size, how.frozen_dtype
+    recipe.objective,
+    tx,
+    partitioner,
+    how.batch_size,
+    how.frozen_dtype,
+    how.num_microbatches,
   )
   saver = checkpoints.Checkpoints(model_dir, how.keep, best)
   state = saver.restore_latest(built.state)

@@ -74,3 +74,56 @@ class Scorable(Objective, Protocol):
       {name: (mean over the real rows, its weight among other batches)}; 'loss'
       is what trains, other penalties aside.
     """
+
+
+@runtime_checkable
+class Splittable(Objective, Protocol):
+  """An objective whose batch may be computed in parts.
+
+  `loss_fn` equals `outputs` followed by `loss_of_outputs`, which sees the
+  outputs of all examples: normalisers and contrasts are the whole batch's.
+  """
+
+  @property
+  def loss_is_linear(self) -> bool:
+    """Whether the loss only weighs outputs, by what the batch alone decides.
+
+    Its gradient with respect to an output is then known before the output is,
+    and each part is computed once. Where examples are contrasted it is not:
+    then all outputs are computed first, and again for the gradients.
+    """
+
+  def outputs(
+    self, params: dict[str, Any], batch: dict[str, Array], rng: Array
+  ) -> dict[str, Array]:
+    """Computes what the loss needs of each example by itself.
+
+    Args:
+      params: As of `loss_fn`.
+      batch: Any number of examples.
+      rng: A key for these examples.
+
+    Returns:
+      Small float32 arrays whose first axis is the batch's.
+    """
+
+  def loss_of_outputs(
+    self,
+    params: dict[str, Any],
+    outputs: dict[str, Array],
+    batch: dict[str, Array],
+  ) -> tuple[Array, dict[str, Array]]:
+    """Computes `loss_fn`'s results from the outputs of a global batch."""
+
+  def repeated_flops(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Counts the FLOPs that a step in parts adds to `flops_per_step`.
+
+    Args:
+      batch_size: Examples of a global batch.
+      is_trained: Whether a parameter's name trains.
+
+    Returns:
+      FLOPs of what is computed a second time: none where the loss is linear.
+    """

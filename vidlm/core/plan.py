@@ -16,7 +16,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vidlm.core import files, hardware, optim, step, topology
+from vidlm.core import (
+  files,
+  hardware,
+  microbatches,
+  optim,
+  plan_report,
+  step,
+  topology,
+)
 from vidlm.core import recipe as recipe_lib
 
 # Chip-hours are stated at this share of the peak. Published: 27.9 to 36.8 % for
@@ -36,29 +44,40 @@ def plan(
 
   Returns:
     parameters {one count a first name, total, trainable}, batch_size,
-    train_steps, flops_per_step, flops, bytes {trained, frozen, optimizer,
-    total}, chip, chips, peak_flops, utilisation, chip_hours and hours.
+    num_microbatches, train_steps, flops_per_step (with what microbatches
+    repeat), repeated_flops_per_step, flops, bytes {trained, frozen, optimizer,
+    accumulators, total}, chip, chips, peak_flops, utilisation, chip_hours and
+    hours.
 
   Raises:
-    ValueError: If SCHEDULE doesn't fit the parameters.
+    ValueError: If SCHEDULE doesn't fit the parameters, or microbatches don't
+      fit the batch.
   """
   shapes = recipe.shapes()
   optimizer = recipe.make_optimizer()
   chip = slice_.chip if slice_ else hardware.CHIPS[DEFAULT_CHIP]
   how = recipe.loop
   peak = chip.peak_flops if slice_ else how.peak_flops or chip.peak_flops
-  per_step = recipe.objective.flops_per_step(
-    how.batch_size, optimizer.is_trained
+  parts = microbatches.checked(
+    how.num_microbatches,
+    recipe.objective,
+    how.batch_size,
+    max(recipe.mesh.data, 1),
   )
+  given = how.batch_size, optimizer.is_trained
+  repeated = recipe.objective.repeated_flops(*given) if parts > 1 else 0.0
+  per_step = recipe.objective.flops_per_step(*given) + repeated
   chips = slice_.chips if slice_ else _mesh_size(recipe.mesh)
   chip_hours = per_step * how.train_steps / (peak * UTILISATION) / 3600
   return {
     'parameters': count_parameters(shapes, optimizer.trained),
     'batch_size': how.batch_size,
+    'num_microbatches': parts,
     'train_steps': how.train_steps,
     'flops_per_step': per_step,
+    'repeated_flops_per_step': repeated,
     'flops': per_step * how.train_steps,
-    'bytes': count_bytes(shapes, optimizer, how.frozen_dtype),
+    'bytes': count_bytes(shapes, optimizer, how.frozen_dtype, parts > 1),
     'chip': '/'.join(_chips_of_peak(peak)) or None,
     'chips': chips,
     'peak_flops': peak,
@@ -87,20 +106,34 @@ def count_bytes(
   shapes: Mapping[str, jax.ShapeDtypeStruct],
   optimizer: optim.Optimizer,
   frozen_dtype: str,
+  accumulates: bool,
 ) -> dict[str, int]:
-  """Counts the bytes of a train state over all chips, each leaf once."""
+  """Counts the bytes that all chips hold throughout a step, each leaf once.
+
+  Args:
+    shapes: {name: shape} of all parameters.
+    optimizer: What trains.
+    frozen_dtype: What frozen parameters are kept in.
+    accumulates: Whether gradients are summed over microbatches.
+
+  Returns:
+    Bytes of the train state {trained, frozen, optimizer}, of accumulators in
+    float32, and their total.
+  """
   float32 = {
     name: jax.ShapeDtypeStruct(shapes[name].shape, jnp.float32)
     for name in optimizer.trained
   }
   state = jax.tree.leaves(jax.eval_shape(optimizer.tx.init, float32))
   width = jnp.dtype(frozen_dtype).itemsize
+  trained = sum(4 * leaf.size for leaf in float32.values())
   parts = {
-    'trained': sum(4 * leaf.size for leaf in float32.values()),
+    'trained': trained,
     'frozen': sum(
       width * math.prod(shapes[name].shape) for name in optimizer.frozen
     ),
     'optimizer': sum(leaf.size * leaf.dtype.itemsize for leaf in state),
+    'accumulators': trained if accumulates else 0,
   }
   return parts | {'total': sum(parts.values())}
 
@@ -189,64 +222,15 @@ def compile_train_step(
     partitioner,
     recipe.loop.batch_size,
     recipe.loop.frozen_dtype,
+    recipe.loop.num_microbatches,
   )
   with partitioner.activate():
     return built.compile()
 
 
 def _publish(report: dict[str, Any], json_file: str | None) -> dict[str, Any]:
-  sys.stdout.write(render(report))
+  sys.stdout.write(plan_report.render(report))
   if json_file:
     files.make_folder(os.path.dirname(json_file) or '.')
     files.write_json(json_file, report)
   return report
-
-
-def render(report: Mapping[str, Any]) -> str:
-  """Returns a report as text for people."""
-  parameters = dict(report['parameters'])
-  total, trainable = parameters.pop('total'), parameters.pop('trainable')
-  parts = ', '.join(f'{name} {n:,}' for name, n in parameters.items())
-  gib = {k: f'{n / hardware.GIB:.2f}' for k, n in report['bytes'].items()}
-  chip = report['chip'] or f'chip of {report["peak_flops"] / 1e12:.0f} TFLOP/s'
-  lines = [
-    ('parameters', f'{total:,} ({parts})'),
-    ('trainable', f'{trainable:,} ({trainable / total:.1%})'),
-    (
-      'state',
-      f'{gib["total"]} GiB: trained {gib["trained"]}, frozen '
-      f'{gib["frozen"]}, optimizer {gib["optimizer"]}',
-    ),
-    (
-      'a step',
-      f'{report["flops_per_step"] / 1e12:,.1f} TFLOP over a batch of '
-      f'{report["batch_size"]:,}',
-    ),
-    (
-      'the run',
-      f'{report["flops"] / 1e18:,.2f} EFLOP in {report["train_steps"]:,} steps',
-    ),
-    (
-      'time',
-      f'{report["chip_hours"]:,.1f} chip-hours of {chip} at '
-      f'{report["utilisation"]:.0%} of its peak'
-      f'; {report["hours"]:,.1f} h on {report["chips"]}',
-    ),
-  ]
-  if 'bytes_per_chip' in report:
-    parts = report['bytes_per_chip_parts']
-    split = ', '.join(
-      f'{k} {parts[k] / hardware.GIB:.2f}'
-      for k in ('argument', 'output', 'alias', 'temp')
-    )
-    fits = 'fits' if report['fits'] else 'DOES NOT FIT'
-    mesh = report['mesh']
-    lines.append(
-      (
-        report['topology'],
-        f'{report["bytes_per_chip"] / hardware.GIB:.2f} GiB a chip ({split}), '
-        f'mesh {mesh["data"]} x {mesh["model"]}: {fits}',
-      )
-    )
-  width = max(len(name) for name, _ in lines)
-  return ''.join(f'{name:<{width}}  {text}\n' for name, text in lines)

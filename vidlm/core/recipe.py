@@ -28,6 +28,7 @@ class Loop:
     eval_period: Between evaluations, the last step always; None for none.
     keep_best: The score whose best checkpoint stays too; None for none.
     peak_flops: Of one device, for model FLOP utilisation.
+    num_microbatches: Parts that a batch is computed in; None for one.
   """
 
   train_steps: int
@@ -43,6 +44,7 @@ class Loop:
   eval_period: int | None = None
   keep_best: str | None = None
   peak_flops: float | None = None
+  num_microbatches: int | None = None
 
 
 @runtime_checkable

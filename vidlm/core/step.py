@@ -12,8 +12,8 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from vidlm.core import microbatches, optim, partitioning, train_state, trees
 from vidlm.core import objective as objective_lib
-from vidlm.core import optim, partitioning, train_state, trees
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,7 @@ def build_train_step(
   partitioner: partitioning.Partitioner,
   batch_size: int,
   frozen_dtype: str,
+  num_microbatches: int | None = None,
 ) -> Step:
   """Builds the step, or returns that of an earlier run with equal arguments.
 
@@ -70,7 +71,15 @@ def build_train_step(
     partitioner: Mesh and rules.
     batch_size: Examples of a global batch.
     frozen_dtype: What frozen leaves are kept in.
+    num_microbatches: Parts that a batch is computed in, see
+      `core.microbatches`; None for one.
+
+  Raises:
+    ValueError: If the batch or the objective can't be split so.
   """
+  number = microbatches.checked(
+    num_microbatches, objective, batch_size, partitioner.mesh.shape['data']
+  )
   return _build(
     objective,
     optimizer.static,
@@ -78,6 +87,7 @@ def build_train_step(
     partitioner,
     batch_size,
     frozen_dtype,
+    number,
   )
 
 
@@ -89,6 +99,7 @@ def _build(
   partitioner: partitioning.Partitioner,
   batch_size: int,
   frozen_dtype: str,
+  num_microbatches: int,
 ) -> Step:
   state = abstract_state(objective, optimizer, partitioner, frozen_dtype)
   batch = {
@@ -103,15 +114,20 @@ def _build(
   key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
   shardings = jax.tree.map(lambda x: x.sharding, state)
 
+  gradients = microbatches.whole(objective)
+  if num_microbatches > 1:
+    split = microbatches.Split(num_microbatches, partitioner)
+    gradients = microbatches.in_parts(objective, split, shardings.trained)
+
   def step(state, batch, learning_rates, key):
-    return _step(objective, optimizer, state, batch, learning_rates, key)
+    return _step(gradients, optimizer, state, batch, learning_rates, key)
 
   function = jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole))
   return Step(function, state, batch, rates, key)
 
 
 def _step(
-  objective: objective_lib.Objective,
+  gradients: microbatches.Gradients,
   optimizer: optim.Optimizer,
   state: train_state.TrainState,
   batch: dict[str, Array],
@@ -119,15 +135,7 @@ def _step(
   key: Array,
 ) -> tuple[train_state.TrainState, dict[str, Array]]:
   key = jax.random.fold_in(key, state.step)
-
-  def loss_fn(trained):
-    # Frozen leaves are constants here: no gradient is built for them.
-    params = trees.unflatten({**trained, **state.frozen})
-    return objective.loss_fn(params, batch, key)
-
-  (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-    state.trained
-  )
+  (loss, metrics), grads = gradients(state.trained, state.frozen, batch, key)
   updates, opt_state, norms = optimizer.update(
     grads, state.opt_state, state.trained, learning_rates
   )

@@ -115,23 +115,60 @@ class VLMObjective:
       The loss, and metrics: `loss` (without z-loss), `accuracy` of the tokens,
       and `target_tokens`.
     """
+    outputs = self.outputs(params, batch, rng)
+    return self.loss_of_outputs(params, outputs, batch)
+
+  @property
+  def loss_is_linear(self) -> bool:
+    """The weights of tokens are the batch's, not the outputs'."""
+    return True
+
+  def outputs(
+    self, params: Any, batch: dict[str, Array], rng: Array | None
+  ) -> dict[str, Float[Array, 'B L']]:
+    """Computes the loss of each token.
+
+    Args:
+      params: {img, llm}; frozen parts may be bfloat16.
+      batch: See `batch_shapes`.
+      rng: For dropout; None for none.
+
+    Returns:
+      `loss` with the z term, `z_term`, and `hit`: 1 where the target is the
+      likeliest token.
+    """
     rngs: dict[str, Array] = {}
     if rng is not None and self.model.llm_config.dropout_rate:
       rngs['dropout'] = rng
     logits: Any = self.model.apply({'params': params}, batch, rngs=rngs)
     targets = batch['decoder_target_tokens']
-    weights = batch['decoder_loss_weights'].astype(jnp.float32)
     losses, z_terms = cross_entropy(
       logits, targets, self.label_smoothing, self.z_loss
     )
+    hits = jnp.argmax(logits, axis=-1) == targets
+    return {
+      'loss': losses,
+      'z_term': z_terms,
+      'hit': hits.astype(jnp.float32),
+    }
+
+  def loss_of_outputs(
+    self,
+    params: Any,
+    outputs: dict[str, Float[Array, 'B L']],
+    batch: dict[str, Array],
+  ) -> tuple[Float[Array, ''], dict[str, Array]]:
+    """Weighs the tokens of a global batch; see `loss_fn`."""
+    del params
+    weights = batch['decoder_loss_weights'].astype(jnp.float32)
     per_token = self._token_weights(weights)
-    hits = (jnp.argmax(logits, axis=-1) == targets) * weights
-    loss = (losses * per_token).sum()
-    z_term = (z_terms * per_token).sum()
+    loss = (outputs['loss'] * per_token).sum()
+    z_term = (outputs['z_term'] * per_token).sum()
     count = weights.sum()
+    hits = (outputs['hit'] * weights).sum()
     return loss, {
       'loss': loss - z_term,
-      'accuracy': hits.sum() / jnp.maximum(count, 1.0),
+      'accuracy': hits / jnp.maximum(count, 1.0),
       'target_tokens': count,
     }
 
@@ -217,3 +254,10 @@ class VLMObjective:
     )
     names = self.parameter_names()
     return batch_size * flops.train_step(parts, names, is_trained)
+
+  def repeated_flops(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    """Returns 0: in parts or whole, each token is computed once."""
+    del batch_size, is_trained
+    return 0.0
