@@ -41,9 +41,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
 
-def _plans() -> Iterator[tuple[str, dict[str, Any]]]:
-  for path in sorted(RESULTS.glob('plan_*_v5e_8x16.json')):
-    name = path.stem.removeprefix('plan_').removesuffix('_v5e_8x16')
+def _plans(where: str = 'v5e_8x16') -> Iterator[tuple[str, dict[str, Any]]]:
+  for path in sorted(RESULTS.glob(f'plan_*_{where}.json')):
+    name = path.stem.removeprefix('plan_').removesuffix(f'_{where}')
     yield name, json.loads(path.read_text())
 
 
@@ -92,6 +92,33 @@ def costs() -> str:
     'GiB a chip of 16',
     'the run, EFLOP',
     'v5e chip-hours at 50 %',
+  )
+  return table(header, rows)
+
+
+def one_gpu() -> str:
+  """What the paper's recipes take of one H200, whole and in microbatches."""
+  rows = []
+  for name, plan in _plans('h200_1'):
+    whole = result(f'plan_{name}_h200_1_whole')
+    rows.append(
+      [
+        f'`{name}`',
+        f'{plan["batch_size"]:,}',
+        f'{whole["bytes_per_chip"] / _GIB:.0f}',
+        f'{plan["bytes_per_chip"] / _GIB:.0f}',
+        f'{plan["flops_per_step"] / whole["flops_per_step"]:.2f}',
+        f'{plan["chip_hours"]:,.0f}',
+      ]
+    )
+  parts = plan['num_microbatches']
+  header = (
+    'recipe',
+    'batch',
+    'GiB in one piece',
+    f'GiB in {parts} parts, of 131',
+    'FLOPs, times those of one piece',
+    'H200-hours at 50 %',
   )
   return table(header, rows)
 
@@ -283,6 +310,7 @@ FIGURES: dict[str, Callable[[], str]] = {
   for f in (
     open_weights,
     costs,
+    one_gpu,
     paper,
     demo,
     demo_stages,

@@ -162,6 +162,55 @@ def moves(parsed):
   return moved
 
 
+@pytest.mark.parametrize(
+  'recipe',
+  [
+    'configs/vidlm/recipes/adapt_visual.gin',
+    'configs/vidlm/recipes/adapt_language.gin',
+    'configs/vidlm/recipes/paligemma2_3b_224.gin',
+    'configs/dualenc/recipes/dualenc_l14.gin',
+  ],
+)
+def test_one_gpu_takes_batches_in_parts(recipe):
+  """The step of the whole batch, in parts of an eighth."""
+  assert read(recipe).loop.num_microbatches == 1
+  with launch.isolated_gin():
+    launch.parse_gin(
+      [recipe, 'configs/shared/one_h200.gin'], ["MODEL_DIR='unused'"]
+    )
+    parsed = plan.recipe()
+  assert parsed.loop.num_microbatches == 8
+  one = parsed.mesh.partitioner(jax.devices()[:1])
+  built = step.build_train_step(
+    parsed.objective,
+    parsed.make_optimizer(),
+    one,
+    parsed.loop.batch_size,
+    parsed.loop.frozen_dtype,
+    parsed.loop.num_microbatches,
+  )
+  state, metrics = jax.eval_shape(
+    built.function, built.state, built.batch, built.learning_rates, built.key
+  )
+  assert metrics['loss'].shape == ()
+  same = jax.tree.map(
+    lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, built.state
+  )
+  assert all(jax.tree.leaves(same))
+
+
+def test_a_config_from_before_microbatches_is_planned(tmp_path):
+  read('configs/miniature/visual.gin')
+  runs.write_run(str(tmp_path))
+  old = (tmp_path / 'config.gin').read_text()
+  lines = [x for x in old.splitlines() if 'num_microbatches' not in x.lower()]
+  assert len(lines) == len(old.splitlines()) - 2
+  (tmp_path / 'config.gin').write_text('\n'.join(lines))
+  with launch.isolated_gin():
+    launch.parse_gin([str(tmp_path / 'config.gin')])
+    assert plan.recipe().loop.num_microbatches is None
+
+
 def test_stages_freeze_what_the_paper_freezes():
   visual = read('configs/vidlm/recipes/adapt_visual.gin').make_optimizer()
   assert {name.split('/')[0] for name in visual.trained} == {'img'}

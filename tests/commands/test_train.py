@@ -24,6 +24,8 @@ def run(call, commands, capsys):
     ({'TRAIN_STEPS': "'abc'"}, "--gin.TRAIN_STEPS='abc': need a number"),
     ({'TRAIN_STEPS': 0}, 'TRAIN_STEPS=0: need at least 1'),
     ({'LOG_PERIOD': 0}, 'LOG_PERIOD=0: need at least 1'),
+    ({'NUM_MICROBATCHES': 0}, 'NUM_MICROBATCHES=0: need a whole number'),
+    ({'NUM_MICROBATCHES': 2}, 'BATCH_SIZE=8 over 8 devices along "data"'),
     ({'CHECKPOINT_PERIOD': -1}, 'CHECKPOINT_PERIOD=-1: need at least 1'),
     ({'FROZEN_DTYPE': "'bf16'"}, "FROZEN_DTYPE='bf16': no such type"),
     ({'DTYPE': "'bf16'"}, "DTYPE='bf16': no such type"),
@@ -49,3 +51,17 @@ def test_a_refused_run_leaves_the_description_of_the_other(run, trained):
   code, line = run(trained['vidlm'], **other)
   assert code == 2 and 'choose another MODEL_DIR' in line
   assert config.read_bytes() == before
+
+
+def test_microbatches_train_as_the_whole_batch_does(run, tmp_path, tools):
+  logs = []
+  for parts in (1, 2):
+    folder = tmp_path / str(parts)
+    macros = {'BATCH_SIZE': 16, 'TRAIN_STEPS': 2, 'NUM_MICROBATCHES': parts}
+    assert run(folder, **macros)[0] == 0
+    logs.append(tools.metrics(folder))
+    config = (folder / 'config.gin').read_text()
+    assert f'NUM_MICROBATCHES = {parts}' in config
+  for step, want in logs[0].items():
+    for name in ('loss', 'accuracy', 'target_tokens', 'grad_norm'):
+      assert logs[1][step][name] == pytest.approx(want[name], rel=1e-4), name

@@ -109,6 +109,15 @@ def test_vidlm_trains_as_on_one_process(trained, two, tools):
   assert_close_params(trained['vidlm'], two)
 
 
+def test_microbatches_of_two_processes_contrast_as_a_whole(
+  commands, flags, tools, trained
+):
+  folder, arguments = flags('dualenc', 'parts')
+  arguments.append('--gin.NUM_MICROBATCHES=2')
+  assert tools.finish_all(commands.start_two('dualenc', arguments)) == [0, 0]
+  assert_close_losses(tools.metrics(folder), tools.metrics(trained['dualenc']))
+
+
 def test_both_feed_the_same_global_batches(trained, two):
   whole, split = batches(trained['vidlm'], 6), batches(two, 6, processes=2)
   for a, b in zip(whole, split, strict=True):

@@ -155,6 +155,69 @@ def test_adafactor_keeps_rows_and_columns_of_every_layer() -> None:
   assert used['optimizer'] == pytest.approx(4 * 2 * 256 * 4, abs=100)
 
 
+@dataclasses.dataclass(frozen=True)
+class SplitObjective(ToyObjective):
+  """The toy in two halves; contrasts, so that halves are computed twice."""
+
+  loss_is_linear: bool = False
+
+  def outputs(self, params: Any, batch: Any, rng: Any) -> Any:
+    out = self.model.apply({'params': params}, batch['x'])
+    return {'each': jnp.square(out).mean(axis=1)}
+
+  def loss_of_outputs(self, params: Any, outputs: Any, batch: Any) -> Any:
+    loss = jax.nn.logsumexp(outputs['each'])
+    return loss, {'loss': loss}
+
+  def repeated_flops(
+    self, batch_size: int, is_trained: Callable[[str], bool]
+  ) -> float:
+    return self.flops_per_step(batch_size, is_trained) / 3
+
+
+def in_parts(number: int | None, **changes: Any) -> recipe_lib.Recipe:
+  whole = recipe(objective=SplitObjective(), **changes)
+  loop = dataclasses.replace(whole.loop, num_microbatches=number)
+  return dataclasses.replace(whole, loop=loop)
+
+
+def test_microbatches_repeat_flops_and_sum_gradients_in_float32() -> None:
+  whole, parts = (plan.plan(in_parts(number)) for number in (1, 4))
+  assert plan.plan(in_parts(None)) == whole
+  assert (whole['num_microbatches'], parts['num_microbatches']) == (1, 4)
+  assert whole['repeated_flops_per_step'] == 0
+  for name in ('flops_per_step', 'flops', 'chip_hours'):
+    assert parts[name] == pytest.approx(whole[name] * 4 / 3)
+  assert whole['bytes']['accumulators'] == 0
+  assert parts['bytes']['accumulators'] == 4 * 256 * 256  # of img alone
+  more = parts['bytes']['total'] - whole['bytes']['total']
+  assert more == parts['bytes']['accumulators']
+  text = plan_report.render(parts)
+  assert 'batch of 64 in 4 parts of 16, 1.33 x those of one part' in text
+  assert 'accumulators 0.00' in text
+  assert 'parts' not in plan_report.render(whole)
+  assert 'accumulators' not in plan_report.render(whole)
+
+
+def test_microbatches_that_do_not_fit_are_refused() -> None:
+  with pytest.raises(ValueError, match=r'64 over 2 devices .* multiple of 6'):
+    plan.plan(in_parts(3))
+  with pytest.raises(ValueError, match='ToyObjective computes its loss in one'):
+    plan.plan(dataclasses.replace(in_parts(4), objective=ToyObjective()))
+
+
+def test_microbatches_are_compiled() -> None:
+  """The step that is planned: its activations are a quarter."""
+  temps = []
+  for number in (1, 4):
+    wide = in_parts(number, mesh=Mesh(1, 1))
+    loop = dataclasses.replace(wide.loop, batch_size=8192)
+    wide = dataclasses.replace(wide, loop=loop)
+    compiled = plan.compile_train_step(wide, jax.devices()[:1])
+    temps.append(topology.memory(compiled)['temp'])
+  assert temps[1] < 0.5 * temps[0]
+
+
 def test_peak_by_topology_then_recipe_then_v5e() -> None:
   assert plan.plan(recipe())['chip'] == 'v5e'
   known = plan.plan(recipe(peak_flops=312e12))
@@ -202,7 +265,20 @@ def test_with_a_topology(
   report = plan.run('vidlm', flags(topology='v5e:2x2'), recipe())
   assert report['bytes_per_chip'] == 2**35
   assert report['chips'] == 4 and report['fits'] is False
+  assert report['chip'] == 'v5e'
   assert 'mesh 2 x 2: DOES NOT FIT' in capsys.readouterr().out
+
+
+def test_a_mesh_left_open_takes_what_the_topology_has(
+  monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+  used = dict.fromkeys(('argument', 'output', 'alias', 'temp', 'total'), 0)
+  monkeypatch.setattr(topology, 'run_in_child', lambda command, slice_: used)
+  open_ = recipe(mesh=Mesh(-1, 2))
+  report = plan.run('vidlm', flags(topology='h200:8'), open_)
+  assert report['mesh'] == {'data': 4, 'model': 2}
+  assert report['chip'] == 'h200'  # not h100/h200, whose peaks are equal
+  assert 'mesh 4 x 2: fits' in capsys.readouterr().out
 
 
 def test_compiles_the_step_that_training_runs() -> None:

@@ -12,7 +12,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--topology',
     metavar='TOPOLOGY',
-    help='compile for this pod, such as v5e:8x16',
+    help='compile for this pod or these GPUs, such as v5e:8x16 or h200:1',
   )
   parser.add_argument('--json', metavar='FILE', help='also write it here')
 

@@ -4,6 +4,8 @@ import dataclasses
 import math
 import re
 
+from vidlm.core import gpu_targets
+
 GIB = 2**30
 
 
@@ -60,7 +62,7 @@ def chip_of(device_kind: str) -> Chip | None:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A slice of TPU chips, written `v5e:8x16`."""
+  """A slice of TPU chips, `v5e:8x16`, or the GPUs of a machine, `h200:8`."""
 
   chip: Chip
   shape: tuple[int, ...]
@@ -71,13 +73,18 @@ class Topology:
     return math.prod(self.shape)
 
   @property
+  def is_gpu(self) -> bool:
+    """Whether these are GPUs."""
+    return self.chip.name in gpu_targets.NAMES
+
+  @property
   def name(self) -> str:
-    """As libtpu wants it."""
+    """As it is written, and as libtpu wants it."""
     return f'{self.chip.name}:{"x".join(map(str, self.shape))}'
 
   @property
   def accelerator_type(self) -> str:
-    """As Cloud TPU names it: v5e and v6e count chips, v5p counts cores."""
+    """Cloud TPU's name of a slice: v5e and v6e count chips, v5p cores."""
     if self.chip.name == 'v5e':
       return f'v5litepod-{self.chips}'
     cores = 2 if self.chip.name == 'v5p' else 1
@@ -85,16 +92,18 @@ class Topology:
 
 
 def parse_topology(text: str) -> Topology:
-  """Reads `v5e:8x16` (two numbers) or `v5p:4x4x8` (three).
+  """Reads `v5e:8x16` (two numbers), `v5p:4x4x8` (three) or `h200:8` (one).
 
   Raises:
     ValueError: If the version is unknown or the shape doesn't fit it.
   """
-  match = re.fullmatch(r'(v5e|v5p|v6e):(\d+(?:x\d+)+)', text)
-  dimensions = 3 if text.startswith('v5p') else 2
+  gpus = '|'.join(gpu_targets.NAMES)
+  match = re.fullmatch(rf'(v5e|v5p|v6e|{gpus}):(\d+(?:x\d+)*)', text)
+  kind = match[1] if match else ''
+  dimensions = 1 if kind in gpu_targets.NAMES else 3 if kind == 'v5p' else 2
   shape = tuple(int(n) for n in match[2].split('x')) if match else ()
   if match is None or len(shape) != dimensions or 0 in shape:
     raise ValueError(
-      f'--topology={text}: write v5e:8x16, v6e:16x16 or v5p:4x4x8'
+      f'--topology={text}: write v5e:8x16, v6e:16x16, v5p:4x4x8 or h200:8'
     )
-  return Topology(CHIPS[match[1]], shape)
+  return Topology(CHIPS[kind], shape)

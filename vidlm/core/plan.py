@@ -40,7 +40,7 @@ def plan(
 
   Args:
     recipe: What would be trained.
-    slice_: The TPU slice it is meant for, or None.
+    slice_: What it is meant for, or None.
 
   Returns:
     parameters {one count a first name, total, trainable}, batch_size,
@@ -78,7 +78,7 @@ def plan(
     'repeated_flops_per_step': repeated,
     'flops': per_step * how.train_steps,
     'bytes': count_bytes(shapes, optimizer, how.frozen_dtype, parts > 1),
-    'chip': '/'.join(_chips_of_peak(peak)) or None,
+    'chip': slice_.chip.name if slice_ else '/'.join(_of_peak(peak)) or None,
     'chips': chips,
     'peak_flops': peak,
     'utilisation': UTILISATION,
@@ -138,7 +138,7 @@ def count_bytes(
   return parts | {'total': sum(parts.values())}
 
 
-def _chips_of_peak(peak_flops: float) -> list[str]:
+def _of_peak(peak_flops: float) -> list[str]:
   """Names what has this peak; an H100 and an H200 share theirs."""
   return [
     chip.name
@@ -181,7 +181,10 @@ def run(
   used = topology.run_in_child(child_command(program, args), slice_)
   result |= {
     'topology': slice_.name,
-    'mesh': {'data': recipe.mesh.data, 'model': recipe.mesh.model},
+    'mesh': {
+      'data': slice_.chips // recipe.mesh.model,
+      'model': recipe.mesh.model,
+    },
     'bytes_per_chip': used['total'],
     'bytes_per_chip_parts': used,
     'fits': used['total'] <= slice_.chip.memory,

@@ -1,10 +1,12 @@
-"""Compiling for a TPU slice that isn't there.
+"""Compiling for a TPU slice, or for GPUs, that aren't there.
 
 The `libtpu` package holds the TPU compiler and needs no TPU. Where it is
 installed, it locks the machine for every process that starts JAX, and aborts a
 compilation that finds the lock taken. So a compilation runs in a child process
 that is told to ignore that lock, one at a time under a file lock of ours: it
-takes gigabytes of memory and all cores.
+takes gigabytes of memory and all cores. JAX's CUDA plugin compiles for a GPU
+by its description; what only a GPU could try out, which kernel is the fastest
+for a product, is left to cuBLAS then.
 """
 
 import importlib.util
@@ -19,15 +21,19 @@ from typing import Any
 import filelock
 from absl import logging
 
-from vidlm.core import files, hardware
+from vidlm.core import files, gpu_targets, hardware
 
 # Names the file to which a child writes its result; set in children only.
 _RESULT = 'VIDLM_TOPOLOGY_RESULT'
 
 
-def available() -> bool:
-  """Whether the TPU compiler is installed."""
-  return importlib.util.find_spec('libtpu') is not None
+# Module and extra that hold a compiler.
+_COMPILERS = {'TPU': ('libtpu', 'tpu'), 'GPU': ('jax_cuda12_plugin', 'cuda')}
+
+
+def available(kind: str = 'TPU') -> bool:
+  """Whether the compiler for TPU or GPU is installed."""
+  return importlib.util.find_spec(_COMPILERS[kind][0]) is not None
 
 
 def in_child() -> bool:
@@ -42,19 +48,21 @@ def run_in_child(
 
   Args:
     command: What to run; it finds `in_child()` true.
-    topology: The slice to compile for.
+    topology: What to compile for.
     timeout: Seconds the child may take, not counting the wait for the lock.
 
   Returns:
     What the child reported.
 
   Raises:
-    ValueError: If libtpu isn't installed, or the child failed; the message is
-      the last line of its output.
+    ValueError: If the compiler isn't installed, or the child failed; the
+      message is the last line of its output.
   """
-  if not available():
+  kind = 'GPU' if topology.is_gpu else 'TPU'
+  if not available(kind):
     raise ValueError(
-      '--topology: the TPU compiler is missing; pip install "vidlm[tpu]"'
+      f'--topology: the {kind} compiler is missing; pip install '
+      f'"vidlm[{_COMPILERS[kind][1]}]"'
     )
   with tempfile.TemporaryDirectory() as folder:
     result = os.path.join(folder, 'result.json')
@@ -88,9 +96,17 @@ def devices(topology: hardware.Topology) -> list[Any]:
   """Returns the described devices, to lay a mesh over; for a child only."""
   from jax.experimental import topologies
 
-  description = topologies.get_topology_desc(
-    platform='tpu', topology_name=topology.name
-  )
+  if topology.is_gpu:
+    description = topologies.get_topology_desc(
+      platform='cuda',
+      topology_name=topology.name,
+      topology=f'1x1x{topology.chips}',
+      target_config=gpu_targets.target_config(topology.chip.name),
+    )
+  else:
+    description = topologies.get_topology_desc(
+      platform='tpu', topology_name=topology.name
+    )
   return list(description.devices)
 
 
@@ -112,6 +128,13 @@ def memory(compiled: Any) -> dict[str, int]:
 
 
 def _environment(topology: hardware.Topology) -> dict[str, str]:
+  if topology.is_gpu:
+    untried = '--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false'
+    return {
+      'JAX_PLATFORMS': 'cpu',
+      'CUDA_VISIBLE_DEVICES': '',
+      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {untried}',
+    }
   return {
     # The described chips are reached by name; no backend of theirs starts.
     'JAX_PLATFORMS': 'cpu',
