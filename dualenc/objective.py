@@ -83,8 +83,8 @@ class DualEncoderObjective:
     """Contrasts the embeddings of a global batch; see `loss_fn`."""
     del batch
     # Without frames and text: scale and bias alone.
-    _, _, out = self.model.apply({'params': params})
-    return self._contrast(outputs['zimg'], outputs['ztxt'], out)
+    made: Any = self.model.apply({'params': params})
+    return self._contrast(outputs['zimg'], outputs['ztxt'], made[2])
 
   def _contrast(
     self,

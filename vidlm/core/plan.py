@@ -25,6 +25,7 @@ from vidlm.core import (
   step,
   topology,
 )
+from vidlm.core import objective as objective_lib
 from vidlm.core import recipe as recipe_lib
 
 # Chip-hours are stated at this share of the peak. Published: 27.9 to 36.8 % for
@@ -65,7 +66,10 @@ def plan(
     max(recipe.mesh.data, 1),
   )
   given = how.batch_size, optimizer.is_trained
-  repeated = recipe.objective.repeated_flops(*given) if parts > 1 else 0.0
+  repeated = 0.0
+  objective = recipe.objective
+  if parts > 1 and isinstance(objective, objective_lib.Splittable):
+    repeated = objective.repeated_flops(*given)
   per_step = recipe.objective.flops_per_step(*given) + repeated
   chips = slice_.chips if slice_ else _mesh_size(recipe.mesh)
   chip_hours = per_step * how.train_steps / (peak * UTILISATION) / 3600

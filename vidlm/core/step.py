@@ -115,7 +115,7 @@ def _build(
   shardings = jax.tree.map(lambda x: x.sharding, state)
 
   gradients = microbatches.whole(objective)
-  if num_microbatches > 1:
+  if num_microbatches > 1 and isinstance(objective, objective_lib.Splittable):
     split = microbatches.Split(num_microbatches, partitioner)
     gradients = microbatches.in_parts(objective, split, shardings.trained)
 

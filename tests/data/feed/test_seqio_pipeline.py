@@ -166,7 +166,9 @@ def test_what_its_preprocessors_say_is_a_line() -> None:
   seqio.TaskRegistry.get(name).preprocessors.append(
     lambda dataset: dataset.map(_fail)
   )
-  with pytest.raises(ValueError, match=r'seqio task foreign_broken: .*it is broken'):
+  with pytest.raises(
+    ValueError, match=r'seqio task foreign_broken: .*it is broken'
+  ):
     list(feed(0))
 
 
