@@ -15,7 +15,7 @@ import pytest
 
 from dualenc import eval as dualenc_eval
 from vidlm.core import gin_text, launch, runs
-from vidlm.data.store import caption_sets, clip_reader
+from vidlm.data.store import caption_sets, clip_reader, records
 from vidlm.interop import weights
 
 OLD = pathlib.Path(__file__).resolve().parents[1] / 'testdata/runs_49c9bdf'
@@ -173,11 +173,11 @@ def test_an_old_dual_encoder_embeds_as_then():
   reader = clip_reader.open_clips(str(OLD / 'data/clips'), 'train')
   assert list(reader.clip_ids()) == want['clip_ids']
   texts = [text for row in reader.texts() for text in row]
-  clips = towers.embed_clips(reader, range(len(reader)))
-  np.testing.assert_allclose(clips, want['clips'], atol=1e-5)
-  np.testing.assert_allclose(
-    towers.embed_texts(texts), want['texts'], atol=1e-5
+  clips = towers.embed_frames(
+    records.encoded_frames(x) for x in reader.read(range(len(reader)))
   )
+  np.testing.assert_allclose(clips, want['clips'], atol=1e-5)
+  np.testing.assert_allclose(towers.embed_text(texts), want['texts'], atol=1e-5)
 
 
 def digests(path):
