@@ -113,7 +113,7 @@ class DualEncoderObjective:
     last one too: what fills it up competes with nobody.
 
     Args:
-      params: Of the towers.
+      params: The towers'.
       batch: See `batch_shapes`.
       real: [B], False for rows that only fill the batch up.
 

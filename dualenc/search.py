@@ -24,7 +24,7 @@ class ClipIndex:
   """Embedded clips.
 
   Attributes:
-    clip_ids: Of the rows.
+    clip_ids: The clip of each row.
     embeddings: Unit vectors.
     skipped: Clips without a readable frame.
   """

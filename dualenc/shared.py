@@ -27,7 +27,7 @@ def embed_clips(
 
   Args:
     towers: The dual encoder.
-    reader: Of the split.
+    reader: The split's clips.
     clips_per_device: Clips a device takes at once; by default the towers'.
     views: What the tower sees of each.
 

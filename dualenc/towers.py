@@ -27,7 +27,7 @@ class Towers:
   Attributes:
     model: `two_towers.TwoTowers`.
     params: Nested arrays {img, txt, t}.
-    vocabulary: Of the text tower.
+    vocabulary: What the text tower reads.
     text_length: Tokens.
     clips_per_device: Clips a device takes at once.
     texts_per_device: Texts a device takes at once.

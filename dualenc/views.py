@@ -43,7 +43,7 @@ class Views:
     Args:
       encoded: JPEG frames.
       num_frames: T of the tower.
-      image_size: Of the tower.
+      image_size: Pixels that the tower takes.
 
     Returns:
       [V, T, H, W, 3]; V is `count`, or `count` x T views of one frame.

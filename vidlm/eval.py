@@ -30,7 +30,7 @@ class EvalConfig:
     kind: Without a task: 'caption' (CIDEr-D) or 'question' (exact match).
     task: A protocol of `vidlm.evals.protocols`, by name.
     annotations: Files that say what is right; by default the clip set does.
-    allow: Of `ids.ALLOWANCES`: clips that may lack, and what is done then.
+    allow: Some of `ids.ALLOWANCES`: clips that may lack, and what is done then.
     with_meteor: Adds NLTK's METEOR to scores of captions.
     prompt: The instruction, by default the paper's.
     num_frames: T; by default as in training.

@@ -116,7 +116,7 @@ def train(
     initial_checkpoint_path: Parameters to start from: a path for the whole
       model, or {part: path} such as {'img': 'hf://google/siglip-...', 'llm':
       'hf://google/flan-t5-xl'}; see `interop.weights`.
-    random_seed: Of initialisation and dropout.
+    random_seed: Decides initialisation and dropout.
     frozen_dtype: What frozen parameters are kept in.
     num_microbatches: Parts that a batch is computed in, one after another, so
       that it needs the memory of one (t5x's `Trainer`); None for 1. The loss
@@ -125,7 +125,7 @@ def train(
     lr_mults: Ordered (pattern, factor) on the learning rate.
     wd_mults: Ordered (pattern, factor) on the weight decay.
     log_period: Steps between lines of metrics.
-    peak_flops: Of one device, for model FLOP utilisation.
+    peak_flops: One device's, for model FLOP utilisation.
     eval_period: Steps between evaluations, and one at the end; None or 0 for
       none.
     eval_steps: Batches of an evaluation of the loss; None for all examples.

@@ -31,7 +31,7 @@ class Best:
     """Knows nothing yet; see `look`.
 
     Args:
-      model_dir: Of the run.
+      model_dir: The run's folder.
       name: The score; None for what best.json says.
       keep: Newest checkpoints that stay; None for all.
     """

@@ -72,7 +72,7 @@ class Checkpoints:
     Args:
       step: The state's.
       state: What to save.
-      scores: Of this state, if it was scored; kept with it.
+      scores: This state's, if it was scored; kept with it.
 
     Raises:
       RuntimeError: If a newer checkpoint stands in the way.

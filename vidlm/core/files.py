@@ -34,7 +34,7 @@ def partial(
   """Gives a path to write to; what lies there at the end becomes the file.
 
   Args:
-    path: Of the file; its folder is there.
+    path: The file's; its folder is there.
     durable: Survive the machine too. False for what is made anew in a moment:
       waiting for the disk takes some 10 ms a file.
     sole: Nobody else writes this file at the same time. One hidden name then
@@ -101,7 +101,7 @@ def write_json(path: PathLike, value: Any, **style: Any) -> None:
   """Writes JSON, whole or not at all: indented by 2, a newline at its end.
 
   Args:
-    path: Of the file.
+    path: The file's.
     value: For `json.dumps`.
     **style: Of `json.dumps`, where a file has always been written otherwise.
 
@@ -195,7 +195,7 @@ def make_folder(path: PathLike, flag: str = '') -> None:
   """Makes a folder and those above it, unless they are there.
 
   Args:
-    path: Of the folder.
+    path: The folder's.
     flag: What the user gave the path with, for the message.
 
   Raises:

@@ -93,8 +93,8 @@ def match(
     predictions: One text per id, as a mapping or as pairs.
     references: The annotated ids.
     unavailable: Annotated ids that have no video; reported, not scored.
-    allow: Of 'missing' (annotated ids without a prediction are scored as an
-      empty text), 'unavailable' (they are left out instead), 'extra' (left
+    allow: Some of 'missing' (annotated ids without a prediction are scored as
+      an empty text), 'unavailable' (they are left out instead), 'extra' (left
       out) and 'duplicates' (the first counts). What was allowed is counted.
 
   Raises:

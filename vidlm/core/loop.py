@@ -49,7 +49,7 @@ def train_loop(
   Args:
     recipe: What trains, on which devices, and how the loop runs.
     feed: start_step -> host-local batches.
-    model_dir: Of checkpoints and metrics.
+    model_dir: Where checkpoints and metrics go.
     initial_params: Nested arrays to start from, if MODEL_DIR has nothing.
     evaluation: What is scored every `eval_period` steps.
     on_start: Called when what MODEL_DIR holds is known to be of this run.

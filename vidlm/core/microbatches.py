@@ -182,7 +182,7 @@ def _accumulate(
 
   Args:
     split: How the batch is cut.
-    shardings: Of the sums.
+    shardings: How the sums lie on the mesh.
     outputs: (trained, index) -> outputs of a part.
     loss: (trained, outputs of the batch) -> (loss, metrics).
     trained: What the gradients are of.

@@ -24,7 +24,7 @@ def current(text: str) -> str:
   """A gin text with today's names.
 
   Args:
-    text: Of this version or an earlier one.
+    text: A gin file's, of this version or an earlier one.
   """
   whole: dict[str, str] = {}
   text = _IMPORT.sub(lambda found: _move_import(text, found, whole), text)
@@ -47,7 +47,7 @@ def _move_import(text: str, found: re.Match[str], whole: dict[str, str]) -> str:
   """One import statement with today's module, under the same local name.
 
   Args:
-    text: Of the file.
+    text: The file's.
     found: The statement.
     whole: Takes {old: new} where the module's whole name is the local one.
   """
@@ -69,7 +69,7 @@ def _means_package(text: str, local: str, old: str, new: str) -> bool:
   """Whether a name is meant as a package, which a module of that name became.
 
   Args:
-    text: Of the file.
+    text: The file's.
     local: What the file calls it.
     old: The module's name then, the package's now.
     new: The module's name now.

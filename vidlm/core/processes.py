@@ -69,7 +69,7 @@ def wait_for_all(place: str, seconds: float) -> None:
   gives up on a process that is 30 s late, and compiling may take longer.
 
   Args:
-    place: Of the program, the same in all processes.
+    place: Name of the place in the program, the same in all processes.
     seconds: How long at most.
 
   Raises:
@@ -114,7 +114,7 @@ def gather(
 
   Args:
     work: This process's part; a mistake in it is raised by all of them.
-    place: Of the program, the same in all processes.
+    place: Name of the place in the program, the same in all processes.
     seconds: How long the first to be done waits for the last.
 
   Returns:

@@ -17,7 +17,7 @@ class Loop:
   Attributes:
     train_steps: Where to stop.
     batch_size: Examples of a global batch.
-    seed: Of fresh parameters and dropout.
+    seed: Decides fresh parameters and dropout.
     frozen_dtype: What frozen parameters are kept in.
     grad_clip_norm: Global norm over the trained part; None for no clipping.
     lr_mults: Ordered (pattern, factor) on the learning rate.
@@ -27,7 +27,7 @@ class Loop:
     keep: Newest checkpoints that stay; None for all.
     eval_period: Between evaluations, the last step always; None for none.
     keep_best: The score whose best checkpoint stays too; None for none.
-    peak_flops: Of one device, for model FLOP utilisation.
+    peak_flops: One device's, for model FLOP utilisation.
     num_microbatches: Parts that a batch is computed in; None for one.
   """
 

@@ -82,7 +82,7 @@ def find_name(wanted: str, names: Sequence[str]) -> str:
   Args:
     wanted: A score's whole name, or the end of one: 'cider' for
       'infer_eval/cider'.
-    names: Of all scores.
+    names: What all scores are called.
 
   Raises:
     ValueError: If there is none, or more than one.
@@ -175,7 +175,7 @@ def rows(
     params: Nested arrays on the mesh.
     batches: This process's rows of each global batch.
     count: Number of examples.
-    partitioner: Of the mesh.
+    partitioner: Mesh and rules.
 
   Raises:
     ValueError: If an example is missing.

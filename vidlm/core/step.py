@@ -201,7 +201,7 @@ def initial_state(
     optimizer: What trains.
     partitioner: Where the state goes.
     frozen_dtype: What frozen leaves are cast to.
-    seed: Of fresh parameters.
+    seed: Decides fresh parameters.
     loaded: {name: array} of parameters to start from; may be empty. Arrays
       that `np.asarray` reads are read one at a time.
   """

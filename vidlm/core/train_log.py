@@ -86,7 +86,7 @@ class TrainLog:
       done: Steps done.
       scalars: What the step returned.
       rates: Learning rates of the step.
-      scores: Of an evaluation after it; may be empty.
+      scores: What an evaluation after it gave; may be empty.
     """
     values = {name: float(x) for name, x in scalars.items()} | dict(scores)
     before, then = self._last

@@ -19,7 +19,7 @@ class TrainState(flax.struct.PyTreeNode):
     step: Updates done so far, int32.
     trained: {name: float32 master copy}.
     frozen: {name: value in the frozen dtype}; no gradient, no state.
-    opt_state: Of the trained leaves.
+    opt_state: The optimizer's, for the trained leaves.
   """
 
   step: Any

@@ -11,7 +11,7 @@ def text(shape: clip_names.Shape) -> str:
   """The configuration.
 
   Args:
-    shape: Of the CLIP.
+    shape: The CLIP's sizes.
   """
   return f"""# OpenAI's or another CLIP, as a dual encoder of one frame.
 from __gin__ import dynamic_registration

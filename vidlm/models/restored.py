@@ -17,7 +17,7 @@ class RestoredVLM:
   Attributes:
     objective: With its model in `.model`.
     params: Nested arrays {img, llm}.
-    vocabulary: Of prompts and captions.
+    vocabulary: What reads prompts and writes captions.
     num_frames: T of the training run.
     image_size: Pixels of the training run.
     lengths: Tokens of 'inputs' and 'targets' in training.

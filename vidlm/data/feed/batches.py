@@ -36,7 +36,7 @@ class DatasetConfig:
     mixture_or_task: A task, a mixture, or the name of one, also of seqio's.
     task_feature_lengths: Tokens of 'inputs' and 'targets'.
     batch_size: Examples of a global batch.
-    seed: Of the order, the augmentation and the choice of captions.
+    seed: Decides the order, the augmentation and the choice of captions.
     frames: How frames are sampled.
     converter: 'encoder_decoder' for the VLM; 'dual_encoder' for two towers.
   """

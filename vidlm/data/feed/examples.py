@@ -26,8 +26,8 @@ class ExampleTable:
     rows: int64[n], the clip record of each example; -1 for none.
     prompts: The instruction of each example.
     texts: The target texts of each example, one or several.
-    ids: Of the examples, distinct: the clip id, with #1, #2 ... for further
-      questions on one clip.
+    ids: Distinct names of the examples: the clip id, with #1, #2 ... for
+      further questions on one clip.
   """
 
   clips: Any
@@ -64,9 +64,9 @@ class Component:
   """A part of a mixture; a task is a mixture of one.
 
   Attributes:
-    name: Of the task.
+    name: The task's name.
     table: Its examples.
-    vocabulary: Of its texts.
+    vocabulary: What encodes its texts.
     rate: Its share, relative to the others'.
   """
 

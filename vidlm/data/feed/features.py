@@ -22,7 +22,7 @@ class Raw(NamedTuple):
     records: Serialized clip records; b'' for text without a clip.
     prompts: Instructions.
     texts: What to answer, one text or several an example.
-    seeds: Of all that is drawn for an example.
+    seeds: What all that is drawn for an example follows from.
   """
 
   records: Sequence[bytes]
@@ -64,9 +64,9 @@ def start(
 
   Args:
     raw: Examples.
-    vocabulary: Of the texts.
+    vocabulary: What encodes the texts.
     options: How frames are sampled.
-    lengths: Of 'inputs' and 'targets' at most; without one nothing is cut.
+    lengths: Most tokens of 'inputs' and 'targets'; without one nothing is cut.
   """
   frames = frame_cache.start(raw.records, raw.seeds, options)
   inputs, targets = (lengths.get(name) for name in ('inputs', 'targets'))

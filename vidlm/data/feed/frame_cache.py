@@ -98,7 +98,7 @@ def start(
   Args:
     stored: Clip records; b'' (text without a clip) gives black frames, all
       masked.
-    seeds: Of the augmentation, one pair an example.
+    seeds: What the augmentation follows from, one pair an example.
     options: Only `num_frames` frames of a record are decoded; augmented ones,
       new every time, aren't kept.
 

@@ -52,7 +52,7 @@ def components(
   Args:
     numbers: Global example numbers (step * batch size + position).
     rates: Mixing rates of the components.
-    seed: Of the run.
+    seed: The run's seed.
 
   Returns:
     Component indices, and how many examples of the component came before.
@@ -77,8 +77,8 @@ def shuffled(
   Args:
     ordinals: Numbers of the draws, from 0 without end.
     size: Examples in the component.
-    seed: Of the run.
-    component: Of the mixture; components are shuffled independently.
+    seed: The run's seed.
+    component: Place in the mixture; components are shuffled independently.
   """
   epochs, positions = np.divmod(ordinals, size)
   if size == 1:

@@ -37,7 +37,7 @@ def eval_frames(
   """Chooses, resizes and crops frames.
 
   Args:
-    frames: Of a clip, at least one.
+    frames: A clip's, at least one.
     num_frames: T.
     image_size: Pixels of a side.
 
@@ -83,7 +83,7 @@ def augmented_frames_from_jpeg(
     encoded: JPEG frames, all of one size.
     num_frames: T.
     image_size: Pixels of a side.
-    rng: Of this example.
+    rng: This example's own.
 
   Raises:
     ValueError: If there is no frame, or one isn't an image.
@@ -137,10 +137,10 @@ def jitter_and_crop(
   """Shorter side to 256/224 of `size`, times factors; then a square of it.
 
   Args:
-    frame: Of a clip.
+    frame: One picture of a clip.
     size: Pixels of the square's side.
-    factors: Of height and width.
-    place: Of the square, from 0 (top, left) to 1 (bottom, right).
+    factors: What height and width are scaled by.
+    place: Where the square lies, from 0 (top, left) to 1 (bottom, right).
   """
   sides = np.array(frame.shape[:2])
   base = round(size * _CROP_RATIO)

@@ -28,8 +28,8 @@ def make_feed(
   Args:
     config: A `batches.DatasetConfig` whose task is the name of one in seqio.
     train_steps: Where to stop.
-    process_index: Of this process.
-    process_count: Of all.
+    process_index: This process among them.
+    process_count: Number of processes.
 
   Raises:
     ValueError: If the task has no text or frames that could be trained on.

@@ -71,10 +71,10 @@ class ClipPreprocessor:
   """All a clip task does to raw examples.
 
   Attributes:
-    vocabulary: Of the texts.
+    vocabulary: What encodes the texts.
     frames: How frames are sampled.
-    sequence_length: Of 'inputs' and 'targets'; seqio fills it in. None cuts
-      nothing.
+    sequence_length: Most tokens of 'inputs' and 'targets'; seqio fills it in.
+      None cuts nothing.
   """
 
   vocabulary: tokens.TextVocabulary

@@ -27,8 +27,9 @@ class ClipTask:
 
   Attributes:
     name: In seqio's registry.
-    vocabulary: Of inputs and targets; has `.seqio` (`data.feed.vocabulary`, or
-      `dualenc.data` for CLIP's), and says how prompts are framed.
+    vocabulary: What encodes inputs and targets; has `.seqio`
+      (`data.feed.vocabulary`, or `dualenc.data` for CLIP's), and says how
+      prompts are framed.
     data_dir: Folder that holds clip sets; joined with the paths below.
     clips: Clip set; empty for text without clips.
     split: Its split.

@@ -50,9 +50,9 @@ def prompt_ids(
   """Ids of an instruction, cut to leave room for what stands around it.
 
   Args:
-    vocabulary: Of the text.
+    vocabulary: What encodes the text.
     text: The instruction.
-    length: Of the result at most; None cuts nothing.
+    length: Most ids of the result; None cuts nothing.
   """
   before, after = vocabulary.prompt_ends
   room = _room(length, len(before) + len(after))
@@ -65,9 +65,9 @@ def target_ids(
   """Ids of a text and of its end, which is kept when the text is cut.
 
   Args:
-    vocabulary: Of the text.
+    vocabulary: What encodes the text.
     text: The text.
-    length: Of the result at most; None cuts nothing.
+    length: Most ids of the result; None cuts nothing.
   """
   room = _room(length, 1)
   return [*vocabulary.encode(text)[:room], vocabulary.eos_id]

@@ -83,9 +83,9 @@ class Examples:
   """The examples of one task, for all processes in equal numbers of batches.
 
   Attributes:
-    config: Of a single task; `batch_size` is the global batch's.
+    config: A single task's; `batch_size` is the global batch's.
     process_index: This process.
-    process_count: Of how many.
+    process_count: Number of processes.
   """
 
   config: batches.DatasetConfig
@@ -140,7 +140,7 @@ class Examples:
     """The same of arrays with a row an example, which every process has.
 
     Args:
-      arrays: Of the same number of rows.
+      arrays: All with the same number of rows.
 
     Yields:
       As `batches`.
@@ -187,9 +187,10 @@ def make_evaluation(
   Args:
     model: What trains.
     training: MIXTURE_OR_TASK.
-    train_eval: Of the loss; its task is what `find_tasks` takes.
-    infer_eval: Of the model's own output, likewise.
-    evaluator: Of that output.
+    train_eval: What the loss is computed on; its task is what `find_tasks`
+      takes.
+    infer_eval: What the model's own output is scored on, likewise.
+    evaluator: What scores that output.
     period: EVAL_PERIOD; None for none.
     steps: EVAL_STEPS; None for all examples.
 

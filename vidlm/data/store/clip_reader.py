@@ -81,7 +81,7 @@ class ClipReader:
     """Reads records.
 
     Args:
-      indices: Of records, in any order, each in [0, len(self)).
+      indices: Places of records, in any order, each in [0, len(self)).
 
     Returns:
       Serialized tf.train.Examples in the order of `indices`.

@@ -67,7 +67,7 @@ def write_clips(
   Args:
     rows: The clips.
     data_dir: Folder of the set.
-    name: Of the dataset, as TFDS will call it: letters, digits, underscores.
+    name: What TFDS will call the dataset: letters, digits, underscores.
     split: Its name.
     num_shards: Files; needs rows with a length.
     clips_per_shard: Used where num_shards isn't given.
