@@ -34,14 +34,16 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import seqio
-import tensorflow as tf
 
 from vidlm.core import files, processes
 from vidlm.data.feed import batches as feed
 from vidlm.data.feed import pixels as preprocess
-from vidlm.data.feed import tasks, vocabulary
+from vidlm.data.feed import seqio_import, tasks, vocabulary
 from vidlm.data.store import clip_schema, clip_writer
+
+with seqio_import.quietly():
+  import seqio
+  import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)

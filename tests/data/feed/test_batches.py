@@ -224,7 +224,7 @@ def test_mistakes_are_named(folder):
     source.question_examples(**asks, prompt='Answer:')
   for name, match in (('gone', 'no such'), ('text.jsonl', 'not a Sentence')):
     with pytest.raises((ValueError, FileNotFoundError), match=match):
-      _ = Vocabulary(str(folder / name)).seqio.vocab_size
+      _ = Vocabulary(str(folder / name)).size
   with pytest.raises(ValueError, match='kind'):
     tasks.ClipTask('k', None, str(folder), 'clips', kind='poem').examples()
   with pytest.raises(ValueError, match='converter'):

@@ -184,6 +184,12 @@ def test_sentencepiece_ids_are_seqios(tmp_path, extra_ids) -> None:
     assert ours.size - 1 in ours.encode(texts[1])  # <extra_id_0>
 
 
+def test_a_missing_file_is_said_by_seqios_vocabulary_too(tmp_path) -> None:
+  path = str(tmp_path / 'gone.model')
+  with pytest.raises(FileNotFoundError, match='set VOCABULARY_PATH'):
+    _ = Vocabulary(path).seqio.vocab_size
+
+
 def test_what_others_say_comes_through(capfd) -> None:
   with seqio_import._stderr_filtered():
     os.write(2, b'I0000 00:00:1.5   7 port.cc:1] TensorFlow\nours\n')

@@ -28,7 +28,7 @@ def quietly() -> Iterator[None]:
     ValueError: If one of them isn't installed.
   """
   try:
-    if 'tensorflow' not in sys.modules:
+    if not sys.modules.get('tensorflow'):
       with _stderr_filtered():
         import tensorflow as tf
 
@@ -38,7 +38,8 @@ def quietly() -> Iterator[None]:
   except ImportError as error:
     raise ValueError(
       f"{error.name or error}: not installed, and seqio's tasks need it; "
-      "install 'vidlm[seqio]' (its wheels end at Python 3.13)"
+      "install 'vidlm[seqio]' (on Python 3.13 that takes a C++ compiler, and "
+      'for 3.14 there is no tensorflow-text)'
     ) from error
 
 
