@@ -51,7 +51,11 @@ def test_every_module_of_then_is_there_or_has_a_row():
     assert there or old in moved.MODULES, f'{old} has moved: add a row'
 
 
-@pytest.mark.parametrize('new', sorted(set(moved.MODULES.values())))
+# Of seqio's view the file is enough here: TensorFlow takes seconds, if it is
+# there at all.
+@pytest.mark.parametrize(
+  'new', sorted({x for x in moved.MODULES.values() if '.seqio_' not in x})
+)
 def test_a_new_module_can_be_imported(new):
   assert importlib.import_module(new).__name__ == new
 

@@ -75,6 +75,42 @@ def test_a_run_that_was_moved_keeps_its_vocabulary(
   assert (moved / 'vocabulary.model').read_bytes() == b'pieces'
 
 
+def test_a_converted_folder_of_then_is_read(tmp_path):
+  """`convert` wrote a recipe with an include, as the config.gin."""
+  (tmp_path / 'config.gin').write_text(
+    'from __gin__ import dynamic_registration\n'
+    'from vidlm.data import vocabulary\n'
+    "include 'configs/miniature/vlm.gin'\n"
+    "vocabulary.Vocabulary.prompt_format = 'paligemma'\nNUM_FRAMES = 3\n"
+  )
+  (tmp_path / 'vocabulary.model').touch()
+  runs.parse_run(str(tmp_path))
+  assert launch.macro('MODEL').num_frames == 3
+  assert launch.macro('VOCABULARY').prompt_format == 'paligemma'
+  text = runs.read_model(str(tmp_path))
+  assert "VOCABULARY_PATH = 'vocabulary.model'" in text
+  assert 'include' not in text and 'optim' not in text
+
+
+def test_what_trained_a_run_may_be_gone(tmp_path):
+  (tmp_path / 'config.gin').write_text(
+    'from __gin__ import dynamic_registration\n'
+    'from nowhere import optimizer\n'
+    'from vidlm.nn import t5\n'
+    'MODEL = @t5.T5Config()\nt5.T5Config.emb_dim = 8\n'
+    'OPTIMIZER = @optimizer.New()\noptimizer.New.rate = 1\n'
+  )
+  runs.parse_run(str(tmp_path))
+  assert launch.macro('MODEL').emb_dim == 8
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+  for text in ('MODEL = [', 'MODEL == 3', 'MODEL = @nothing.Model()\n'):
+    (tmp_path / 'config.gin').write_text(text)
+    with pytest.raises(ValueError, match=r'config\.gin'):
+      runs.parse_run(str(tmp_path))
+
+
 def test_a_run_is_found_from_a_checkpoint(tmp_path):
   (tmp_path / 'checkpoint_3' / 'state').mkdir(parents=True)
   path = str(tmp_path / 'checkpoint_3' / 'state')

@@ -171,7 +171,7 @@ def _takes(dotted: str, argument: str) -> bool:
   try:
     found = getattr(importlib.import_module(module), name)
     parameters = inspect.signature(found).parameters
-  except (ImportError, AttributeError, ValueError):
+  except Exception:  # whatever is wrong there: nothing of it is needed
     return False
   kinds = [p.kind for p in parameters.values()]
   return argument in parameters or inspect.Parameter.VAR_KEYWORD in kinds
