@@ -37,8 +37,8 @@ import PIL.Image
 
 from vidlm.core import files, processes
 from vidlm.data.feed import batches as feed
+from vidlm.data.feed import order, seqio_import, tasks, vocabulary
 from vidlm.data.feed import pixels as preprocess
-from vidlm.data.feed import seqio_import, tasks, vocabulary
 from vidlm.data.store import clip_schema, clip_writer
 
 with seqio_import.quietly():

@@ -1,18 +1,20 @@
-"""Start-up and memory of training: this tree against another one, in turns.
+"""Start-up, memory and speed of training's feed: this tree against another.
 
   python benchmarks/feed_startup.py --before=DIR \
     --output=benchmarks/results/feed_startup.json
 
-DIR is a checkout of the code to compare with; both run in this Python. Each
-figure is of a process of its own, from its start to its end:
+DIR is a checkout of the code to compare with; both run in this Python, in
+turns, each time in a process of its own:
 
   first_batch    makes the feed of a small clip set and takes one batch
   vidlm train    the miniature's visual adaptation, one step
   dualenc train  the miniature's dual encoder, one step
+  large, small   clips a second of `ours` in the tree's benchmarks/feed.py
 
 `train` finds its step compiled: what is left is what every start pays. The
-clip set is the tests' (tests/testdata/feed). Seconds are medians over turns;
-CPU seconds are those of all threads, memory is the most that was resident.
+clip set is the tests' (tests/testdata/feed). Figures are medians over turns;
+CPU seconds are those of all threads, memory is the most that was resident,
+and both are of the process from its start to its end.
 """
 
 import argparse
@@ -53,6 +55,8 @@ TRAIN = {
   },
   'dualenc train': {'CLIPS': "'clips'"},
 }
+CASES = ('first_batch', 'vidlm train', 'dualenc train', 'large', 'small')
+RATES = ('large', 'small')
 RECIPES = {'vidlm train': 'visual', 'dualenc train': 'dualenc'}
 
 
@@ -104,24 +108,51 @@ def run(case: str, tree: pathlib.Path, cache: str) -> dict[str, float]:
   }
 
 
+def rate(case: str, tree: pathlib.Path) -> dict[str, float]:
+  """Clips a second of a case of benchmarks/feed.py."""
+  with tempfile.TemporaryDirectory() as folder:
+    output = pathlib.Path(folder, 'feed.json')
+    done = subprocess.run(
+      [
+        *(sys.executable, 'benchmarks/feed.py', f'--output={output}'),
+        *('--repeats=1', '--cases', case),
+      ],
+      cwd=tree,
+      env={**os.environ, 'PYTHONPATH': str(tree)},
+      capture_output=True,
+      text=True,
+    )
+    if done.returncode:
+      raise SystemExit(f'{case} in {tree}: {done.stderr[-2000:]}')
+    (row,) = json.loads(output.read_text())['results']
+  return {
+    'clips_per_second': row['clips_per_second']['ours'],
+    'cpu_ms_per_clip': row['cpu_ms_per_clip']['ours'],
+  }
+
+
 def measure(
   case: str, trees: dict[str, pathlib.Path], turns: int
 ) -> dict[str, Any]:
   """Medians of both trees; the first turn compiles and isn't counted."""
-  runs: dict[str, list[dict[str, float]]] = {name: [] for name in trees}
+  taken: dict[str, list[dict[str, float]]] = {name: [] for name in trees}
   with tempfile.TemporaryDirectory() as cache:
     for turn in range(turns + 1):
       for name, tree in trees.items():
-        taken = run(case, tree, os.path.join(cache, name))
+        if case in RATES:
+          figures = rate(case, tree)
+        else:
+          figures = run(case, tree, os.path.join(cache, name))
         if turn:
-          runs[name].append(taken)
-  row: dict[str, Any] = {'case': case}
-  for name, taken_all in runs.items():
-    row[name] = {
-      key: round(statistics.median(taken[key] for taken in taken_all), 2)
-      for key in taken_all[0]
+          taken[name].append(figures)
+  medians = {
+    name: {
+      key: round(statistics.median(each[key] for each in all_turns), 3)
+      for key in all_turns[0]
     }
-  return row
+    for name, all_turns in taken.items()
+  }
+  return {'case': case, **medians}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--before', type=pathlib.Path, required=True)
   parser.add_argument('--output', type=pathlib.Path, required=True)
   parser.add_argument('--turns', type=int, default=5)
-  parser.add_argument('--cases', nargs='+', default=['first_batch', *TRAIN])
+  parser.add_argument('--cases', nargs='+', default=CASES)
   args = parser.parse_args(argv)
   trees = {'before': args.before.resolve(), 'after': ROOT}
   rows = []
@@ -141,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     'command': ' '.join(['python', *sys.argv]),
     'before': _commit(trees['before']),
     'turns': args.turns,
-    'load': os.getloadavg(),
+    'load_at_the_end': os.getloadavg(),
     'machine': circumstances.machine(),
     'results': rows,
   }
