@@ -5,13 +5,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-# The versions in constraints.txt were tested; PYTHON=... takes another one.
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
+# constraints.txt serves every Python from 3.11 on; PYTHON=... takes another one.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
   $(shell command -v $(p) 2>/dev/null)))
 # More options for pip, such as --extra-index-url for CPU builds of PyTorch.
 PIP_FLAGS ?=
 # A folder of videos: for the demo to caption, for real-pixels to learn.
 VIDEOS ?=
+# A checkout of earlier code, for bench-startup.
+BEFORE ?=
 # More arguments for pytest or the benchmark: make test ARGS='-k optim -x'.
 ARGS ?=
 # Processes that run tests; a file's tests share one, and its fixtures.
@@ -24,8 +26,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
 .PHONY: help demo tables real-pixels test test-fast test-slow test-beam \
-  test-wheel install-test lint format bench-gpu bench-decode bench-feed \
-  bench-memory bench-transformers clean
+  test-wheel install-test lint resolve format bench-gpu bench-decode \
+  bench-feed bench-startup bench-memory bench-transformers clean
 
 help: ## list the targets
 	@echo 'make TARGET, with TARGET one of'
@@ -83,6 +85,17 @@ lint: $(VENV)/.test ## ruff, import layers, types, shell scripts
 	$(BIN)/mypy
 	$(BIN)/shellcheck scripts/*.sh .ci/run .ci/use_wheel
 
+# promise, which tensorflow-datasets needs, is Python alone and has no wheel.
+resolve: $(VENV)/.made ## do constraints.txt and wheels do on each Python?
+	$(PIP) uv
+	for version in 3.11 3.12 3.13 3.14; do \
+	  $(BIN)/uv pip compile --quiet --python-version $$version \
+	    --only-binary :all: --no-binary promise -c constraints.txt \
+	    --extra test --output-file $(VENV)/resolved-$$version.txt \
+	    pyproject.toml >/dev/null; \
+	  echo "Python $$version: all wheels"; \
+	done
+
 format: $(VENV)/.test ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -103,6 +116,12 @@ bench-decode: $(VENV)/.bench ## clips/s: ours, a scan of the file, decord2
 bench-feed: $(VENV)/.demo ## training batches/s: ours, TensorFlow's operations
 	$(BIN)/python benchmarks/feed.py \
 	  --output=benchmarks/results/feed_cpu.json $(ARGS)
+
+bench-startup: $(VENV)/.demo ## start-up and memory of training; BEFORE=DIR
+	@test -n '$(BEFORE)' || { echo 'give BEFORE=DIR, a checkout to compare' \
+	  'with' >&2; exit 1; }
+	$(BIN)/python benchmarks/feed_startup.py --before="$(BEFORE)" \
+	  --output=benchmarks/results/feed_startup.json $(ARGS)
 
 bench-memory: $(VENV)/.demo ## memory of vidlm prepare over 10,000 clips
 	$(BIN)/python benchmarks/prepare_memory.py \
