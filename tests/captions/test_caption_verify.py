@@ -44,12 +44,12 @@ def rewrite(output, shard, change):
   change([vars(row) for row in rows])
   captions_lib.write_file(path, rows, info)
   manifest = captions_lib.read_manifest(output)
-  files = [
+  described = [
     captions_lib.describe_file(output / f['name']) for f in manifest['files']
   ]
   files.write_bytes(
     output / captions_lib.MANIFEST,
-    captions_lib.manifest_bytes(manifest['config'], files),
+    captions_lib.manifest_bytes(manifest['config'], described),
   )
 
 

@@ -201,7 +201,10 @@ def test_output_that_is_a_file_is_one_line(call, capsys, flags, tmp_path):
   (tmp_path / 'set').touch()
   assert call('vidlm', flags) == 2
   line = capsys.readouterr().err.splitlines()[-1]
-  assert line == f'error: --output={tmp_path / "set"}: File exists'
+  assert line == (
+    f'error: --output={tmp_path / "set"}: File exists; choose a folder that '
+    'can be written'
+  )
 
 
 def test_output_below_a_file_is_one_line(call, capsys, tmp_path):

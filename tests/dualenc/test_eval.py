@@ -23,12 +23,11 @@ class _Letters(data.ClipVocabulary):
   """A vocabulary of letters, as small as the tower's."""
 
   @property
-  def tokenizer(self):
-    def tokenize(texts, length):
-      rows = [[1 + ord(c) % 90 for c in text][:length] for text in texts]
-      return np.array([r + [95] * (length - len(r)) for r in rows], np.int32)
+  def eos_id(self):
+    return 95
 
-    return tokenize
+  def encode(self, text):
+    return [1 + ord(c) % 90 for c in text]
 
 
 def jpeg(seed):
