@@ -5,6 +5,7 @@ import json
 import pytest
 
 from vidlm.captions import caption, verify
+from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 
 
