@@ -57,6 +57,8 @@ def test_every_module_of_then_is_there_or_has_a_row():
   'new', sorted({x for x in moved.MODULES.values() if '.seqio_' not in x})
 )
 def test_a_new_module_can_be_imported(new):
+  if 'seqio' in new:
+    pytest.importorskip('seqio')
   assert importlib.import_module(new).__name__ == new
 
 

@@ -113,7 +113,7 @@ def test_size_counts_added_tokens(ours) -> None:
 
 
 def test_seqio_agrees_in_and_out_of_a_graph(ours) -> None:
-  import seqio
+  seqio = pytest.importorskip('seqio')
   import tensorflow as tf
 
   vocabulary = ours.seqio

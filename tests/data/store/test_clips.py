@@ -47,12 +47,25 @@ def make_rows(number: int, first: int = 0) -> list[clip_reader.ClipRow]:
 
 def test_a_record_has_one_form() -> None:
   # protobuf orders a map's fields anew in every process, unless told.
-  from tensorflow.core.example import example_pb2
+  from tensorflow_datasets.proto import tf_example_pb2 as example_pb2
 
   (row,) = make_rows(1)
   record = clip_schema.serialize(row)
   parsed = example_pb2.Example.FromString(record)
   assert record == parsed.SerializeToString(deterministic=True)
+
+
+def test_a_record_is_what_tfds_would_write() -> None:
+  from tensorflow_datasets.core import example_serializer
+
+  description = clip_schema.features()
+  to_proto = example_serializer.ExampleSerializer(
+    description.get_serialized_info()
+  ).get_tf_example
+  for row in make_rows(12):  # empty lists among them
+    encoded = description.encode_example(clip_schema.example(row))
+    theirs = to_proto(encoded).SerializeToString(deterministic=True)
+    assert clip_schema.serialize(row) == theirs
 
 
 def test_round_trip(tmp_path) -> None:
@@ -112,6 +125,7 @@ print('read')
 def test_frames_keep_their_bytes(tmp_path) -> None:
   import tensorflow_datasets as tfds
 
+  pytest.importorskip('tensorflow')
   rows = make_rows(3)
   clip_reader.write_clips(rows, str(tmp_path))
   reader = clip_reader.open_clips(str(tmp_path))

@@ -88,6 +88,8 @@ def resolve(root: str | os.PathLike, name: str) -> str | None:
   try:
     folder = pathlib.Path(root).resolve()
     path = (folder / name).resolve()
+    # From Python 3.13 on a loop of links is no error, but stays a link.
+    inside = path.is_relative_to(folder) and not path.is_symlink()
   except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL
     return None
-  return str(path) if path.is_relative_to(folder) else None
+  return str(path) if inside else None
