@@ -52,6 +52,7 @@ def test_decode(tmp_path: pathlib.Path) -> None:
 
 def test_feed(tmp_path: pathlib.Path) -> None:
   """The script itself checks that both make the same batches."""
+  pytest.importorskip('tensorflow')
   flags = ('--steps=2', '--repeats=1', '--cases', 'small')
   result = run('feed', tmp_path / 'feed.json', *flags)
   [row] = result['results']
@@ -71,3 +72,12 @@ def test_prepare_memory(tmp_path: pathlib.Path) -> None:
   # One video of forty is damaged, one more is missing.
   assert result['clips'] == 90 and result['ok'] == 90 - 3 - 2
   assert set(result['failed']) == {'not_found', 'open_failed'}
+
+
+def test_feed_startup(tmp_path: pathlib.Path) -> None:
+  flags = (f'--before={ROOT}', '--turns=1', '--cases', 'first_batch')
+  result = run('feed_startup', tmp_path / 'startup.json', *flags)
+  [row] = result['results']
+  assert row['before'].keys() == {'seconds', 'cpu_seconds', 'peak_mib'}
+  # Without TensorFlow, which alone takes 500 MiB.
+  assert 0 < row['after']['peak_mib'] < 400

@@ -1,15 +1,16 @@
 """CLIP's BPE inside tf.data gives the ids of the tokenizer itself."""
 
 import numpy as np
+import pytest
 
 from dualenc import data
+
+tf = pytest.importorskip('tensorflow')
 
 TEXTS = ['a red bar moves left', "It's a caf\u00e9!", 'so ' * 100]
 
 
 def test_tf_data_equals_the_tokenizer():
-  import tensorflow as tf
-
   from dualenc import seqio_vocabulary
 
   clip = data.ClipVocabulary()
@@ -26,8 +27,6 @@ def test_tf_data_equals_the_tokenizer():
 
 
 def test_eager_ids_decode_to_the_text():
-  import tensorflow as tf
-
   vocabulary = data.ClipVocabulary().seqio
   ids = vocabulary.encode_tf(tf.constant(TEXTS[0]))
   assert TEXTS[0] in vocabulary.decode_tf(ids).numpy().decode()
