@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import copy
 import difflib
-import io
 import logging as py_logging
 import os
 import pathlib
@@ -24,7 +23,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from vidlm.core import moved, old_gin
+from vidlm.core import gin_files
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -140,7 +139,7 @@ def parse_gin(
       raise ValueError(
         f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
       )
-  with _reading(', '.join(files)):
+  with gin_files.reading(', '.join(files)):
     gin.parse_config_files_and_bindings(
       list(files), [], finalize_config=False, skip_unknown=False
     )
@@ -154,7 +153,9 @@ def parse_gin(
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
   before = {name: gin.query_parameter(f'%{name}') for name in known}
   try:
-    gin.parse_config([_current(binding) for binding in bindings])
+    gin.parse_config(
+      [gin_files.current_binding(binding) for binding in bindings]
+    )
   except (SyntaxError, tokenize.TokenError) as error:
     raise ValueError(
       f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
@@ -176,62 +177,8 @@ def parse_text(text: str, name: str) -> None:
   """
   for folder in search_paths():
     gin.add_config_file_search_path(folder)
-  with _reading(name):
-    gin.parse_config(_File(text, name))
-
-
-class _File(io.StringIO):
-  """A text that gin's messages call by a name."""
-
-  def __init__(self, text: str, name: str):
-    super().__init__(old_gin.current(text))
-    self.name = name
-
-
-@contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
-  """Lets gin read files as of today; its errors are told in one line."""
-  # gin's own second reader takes folders for Python packages. With a checkout
-  # on sys.path `configs` is one, of no file, and breaks it.
-  gin.config._FILE_READERS[:] = [(_open, os.path.isfile)]
-  try:
-    yield
-  except (
-    SyntaxError,
-    tokenize.TokenError,
-    NameError,
-    ImportError,
-    AttributeError,
-  ) as error:
-    raise ValueError(f'{name}: {error}') from error
-  except ValueError as error:
-    if "doesn't have a parameter named" not in str(error):
-      raise
-    raise ValueError(
-      f'{error}: misspelt, or of an earlier version; take that line out'
-    ) from error
-
-
-def _open(path: str) -> _File:
-  return _File(pathlib.Path(path).read_text(encoding='utf-8'), path)
-
-
-def _current(binding: str) -> str:
-  """`module.Class.argument=value` with today's module, where it has moved."""
-  key, equals, value = binding.partition('=')
-  scope, slash, key = key.strip().rpartition('/')
-  *module, name, argument = ['', *key.split('.')]
-  for old, new in moved.MODULES.items() if any(module) else ():
-    today = f'{new.rpartition(".")[2]}.{name}'
-    meant = f'.{old}'.endswith('.'.join(module)) and _is_configurable(today)
-    if meant and not _is_configurable('.'.join([*module[1:], name])):
-      return f'{scope}{slash}{today}.{argument}{equals}{value}'
-  return binding
-
-
-def _is_configurable(selector: str) -> bool:
-  # gin has no public look-up of what dynamic registration found.
-  return bool(gin.config._REGISTRY.matching_selectors(selector))
+  with gin_files.reading(name):
+    gin.parse_config(gin_files.NamedText(text, name))
 
 
 def _check_kind(name: str, recipe: Any, given: Any) -> None:
