@@ -18,9 +18,10 @@ import numpy as np
 
 from dualenc import objective as dualenc_objective
 from dualenc.models import text, two_towers, vit_st
-from vidlm.core import hardware, optim, partitioning, step, trees
+from vidlm.core import partitioning, trees
 from vidlm.models import decoding, flops, objective, samplers, video_vlm
 from vidlm.nn import t5
+from vidlm.training import hardware, optim, step
 
 STAGES = {
   # Paper section 4: visual adaptation trains the image encoder with its

@@ -14,9 +14,10 @@ from jaxtyping import Array, Float
 from dualenc import data
 from dualenc import objective as dualenc_objective
 from dualenc.evals import ranking, retrieval
-from vidlm.core import objective as objective_lib
-from vidlm.core import partitioning, scoring
+from vidlm.core import partitioning
 from vidlm.data.feed import validation
+from vidlm.training import objective as objective_lib
+from vidlm.training import scoring
 
 # Figures of each direction that a run writes down while it trains.
 _FIGURES = ('R@1', 'R@5', 'R@10', 'median_rank', 'mean_rank')

@@ -1,4 +1,4 @@
-"""What `vidlm.core.loop` trains: two towers under a contrastive loss."""
+"""What `vidlm.training.loop` trains: two towers under a contrastive loss."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _LOSSES = {'softmax': losses.softmax_loss, 'sigmoid': losses.sigmoid_loss}
 
 @dataclasses.dataclass(frozen=True)
 class DualEncoderObjective:
-  """A `vidlm.core.objective.Objective`.
+  """A `vidlm.training.objective.Objective`.
 
   Attributes:
     model: the two towers; holds the number and size of the frames.

@@ -5,8 +5,9 @@ from typing import Any
 from dualenc import data
 from dualenc import objective as objective_lib
 from dualenc.models import text, two_towers, vit_st
-from vidlm.core import launch, step
+from vidlm.core import launch
 from vidlm.interop import clip_names, fitting, huggingface, paths, weights
+from vidlm.training import step
 
 # Image CLIPs have none: zero leaves one frame as it was.
 _ZEROS = ('img/temporal_embedding',)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vidlm.commands import plan
-from vidlm.core import launch, optim, runs, step
+from vidlm.core import launch, runs
 from vidlm.train import MeshConfig
+from vidlm.training import optim, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = sorted(

@@ -52,7 +52,7 @@ def test_import_contracts() -> None:
     'vidlm.train',
     'vidlm.eval',
     'vidlm.commands.caption',
-    'vidlm.core.plan',
+    'vidlm.training.plan',
     'vidlm.interop.convert',
     'dualenc.eval',
     'dualenc.objective',

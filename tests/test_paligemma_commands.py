@@ -10,10 +10,11 @@ import pytest
 import tokenizers
 
 from vidlm import cli
-from vidlm.core import checkpoints, command_line, launch, trees
+from vidlm.core import command_line, launch, trees
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.data.store import clip_schema, clip_writer
 from vidlm.models import restored
+from vidlm.training import checkpoints
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPE = 'configs/vidlm/recipes/paligemma2_tiny.gin'

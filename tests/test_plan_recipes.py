@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vidlm.core import topology
+from vidlm.training import topology
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # program, recipe, trainable parameters, EFLOP of the run by peers' arithmetic

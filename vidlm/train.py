@@ -12,24 +12,20 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from vidlm.core import (
-  command_line,
-  launch,
-  loop,
-  optimizers,
-  partitioning,
-  preemption,
-  runs,
-  schedules,
-  step,
-  train_state,
-  trees,
-)
-from vidlm.core import objective as objective_lib
-from vidlm.core import recipe as recipe_lib
+from vidlm.core import command_line, launch, partitioning, runs, trees
 from vidlm.data.feed import batches as feed_lib
 from vidlm.data.feed import validation
 from vidlm.interop import fitting, weights
+from vidlm.training import (
+  loop,
+  optimizers,
+  preemption,
+  schedules,
+  step,
+  train_state,
+)
+from vidlm.training import objective as objective_lib
+from vidlm.training import recipe as recipe_lib
 
 
 @dataclasses.dataclass(frozen=True)

@@ -208,7 +208,7 @@ def wait_for_text(process: Process, text: str, timeout: float = 300) -> None:
 
 # Also learns to answer: what is scored must not all be wrong.
 TALKER = """from __gin__ import dynamic_registration
-from vidlm.core import optim
+from vidlm.training import optim
 from vidlm.data.feed import tasks
 include 'configs/miniature/visual.gin'
 SCHEDULE = [('.*', @optim.warmup_cosine())]

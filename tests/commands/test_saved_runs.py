@@ -340,7 +340,7 @@ def test_model_gin_holds_nothing_of_training(source, name, fresh):
   assert macros <= MACROS
   assert {'MODEL', 'VOCABULARY', 'NUM_FRAMES', 'IMAGE_SIZE'} <= macros
   modules = set(text.imports.values())
-  assert not modules & {'vidlm.train', 'vidlm.core.optim'}
+  assert not modules & {'vidlm.train', 'vidlm.training.optim'}
   assert str(folder) not in str(text) and 'include' not in str(text)
 
 

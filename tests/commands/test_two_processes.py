@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidlm.core import checkpoints, launch, preemption, trees
+from vidlm.core import launch, trees
 from vidlm.data.feed import batches as feed
+from vidlm.training import checkpoints, preemption
 
 # Two numbers of devices add floats in another order, and each step starts from
 # the rounding of the one before: some 1e-7 after 30 steps. Another batch gives

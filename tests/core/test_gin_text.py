@@ -10,8 +10,8 @@ from vidlm.core import gin_text, launch
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = """from __gin__ import dynamic_registration
 import logging
-from vidlm.core import optim as o
-import vidlm.core.step
+from vidlm.training import optim as o
+import vidlm.core.trees
 from vidlm.nn import t5
 
 WIDTH = 8
@@ -27,7 +27,7 @@ LONG = \\
     ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',
      'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb']
 o.warmup_cosine.peak = 0.001
-vidlm.core.step.parameter_shapes.objective = @a/inner/t5.T5Config()
+vidlm.core.trees.parameter_shapes.objective = @a/inner/t5.T5Config()
 """
 
 
@@ -62,8 +62,8 @@ def test_references_without_a_call_and_in_containers_count():
 
 
 def test_a_call_passes_its_scope_on():
-  text = TEXT.replace('MODEL = @a', 'MODEL = @a/vidlm.core.step.x()\nY = @a')
-  text += 'vidlm.core.step.x.llm = @t5.T5Config()\n'
+  text = TEXT.replace('MODEL = @a', 'MODEL = @a/vidlm.core.trees.x()\nY = @a')
+  text += 'vidlm.core.trees.x.llm = @t5.T5Config()\n'
   found = statements(text, 'MODEL')
   assert 'a/t5.T5Config.mlp_dim = %a/WIDTH' in found
   assert not any('head_dim' in x or 'num_heads' in x for x in found)

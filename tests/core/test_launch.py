@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from vidlm.core import launch, preemption
+from vidlm.core import launch
+from vidlm.training import preemption
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from vidlm.core import optim, partitioning
+from vidlm.core import partitioning
+from vidlm.training import optim
 
 
 def boxed(axes, *shape):

@@ -13,9 +13,10 @@ from dualenc import restored
 from dualenc.models import vit_st
 from vidlm import train
 from vidlm.commands import plan
-from vidlm.core import launch, step, trees
+from vidlm.core import launch, trees
 from vidlm.interop import fitting, huggingface, safetensors_format, weights
 from vidlm.interop import leaves as leaves_lib
+from vidlm.training import step
 
 FLOAT32 = {'dtype': 'float32', 'remat_policy': 'none'}
 

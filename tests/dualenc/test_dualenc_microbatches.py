@@ -13,7 +13,7 @@ import microbatch_steps as steps
 
 from dualenc.models import text, two_towers, vit_st
 from dualenc.objective import DualEncoderObjective
-from vidlm.core import optim
+from vidlm.training import optim
 
 IMAGE_FROZEN = (('img/.*', None), ('.*', optim.constant(0.05)))
 

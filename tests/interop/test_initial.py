@@ -5,20 +5,13 @@ import numpy as np
 import pytest
 
 from vidlm import train
-from vidlm.core import (
-  checkpoints,
-  launch,
-  optim,
-  partitioning,
-  runs,
-  step,
-  trees,
-)
-from vidlm.core import train_state as train_state_lib
+from vidlm.core import launch, partitioning, runs, trees
 from vidlm.interop import fitting, weights
 from vidlm.models import objective, restored
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import posemb, t5
+from vidlm.training import checkpoints, optim, step
+from vidlm.training import train_state as train_state_lib
 
 
 def make_task(**options):

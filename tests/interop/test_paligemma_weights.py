@@ -12,12 +12,13 @@ import pytest
 import tokenizers
 
 from vidlm import cli, train
-from vidlm.core import checkpoints, launch, runs, step, trees
-from vidlm.core import train_state as train_state_lib
+from vidlm.core import launch, runs, trees
 from vidlm.interop import convert, fitting, paligemma_config, registry, weights
 from vidlm.models import objective, restored
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import gemma
+from vidlm.training import checkpoints, step
+from vidlm.training import train_state as train_state_lib
 
 VOCAB, IMAGE, LENGTH = 96, 95, 6
 KINDS = ['gemma', 'gemma2']

@@ -15,10 +15,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'core'))
 import microbatch_steps as steps
 import small_gemma
 
-from vidlm.core import optim, trees
+from vidlm.core import trees
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
 from vidlm.nn import t5
+from vidlm.training import optim
 
 T5 = t5.T5Config(
   vocab_size=small_gemma.V,

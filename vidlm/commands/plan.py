@@ -23,18 +23,18 @@ def run(args: argparse.Namespace) -> None:
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   command_line.parse_gin(args)
   command_line.check_output(args.json)
-  from vidlm.core import plan
+  from vidlm.training import plan
 
   plan.run(args.program, args, recipe())
 
 
 def recipe() -> Any:
-  """The `core.recipe.Recipe` that the parsed gin files describe.
+  """The `training.recipe.Recipe` that the parsed gin files describe.
 
   Raises:
     ValueError: If a macro is missing.
   """
-  from vidlm.core import recipe as recipe_lib
+  from vidlm.training import recipe as recipe_lib
 
   return recipe_lib.Recipe(
     objective=launch.macro('MODEL'),

@@ -14,12 +14,13 @@ from typing import Any
 from absl import logging
 from jaxtyping import Array, Int
 
-from vidlm.core import objective as objective_lib
-from vidlm.core import partitioning, scoring
+from vidlm.core import partitioning
 from vidlm.data.feed import tasks, validation
 from vidlm.evals import protocols, references
 from vidlm.models import decoding
 from vidlm.models import objective as vlm_objective
+from vidlm.training import objective as objective_lib
+from vidlm.training import scoring
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from etils import epath
 
-from vidlm.core import checkpoints, files, launch, runs, train_state
+from vidlm.core import files, launch, runs
 from vidlm.interop import (
   big_vision,
   card,
@@ -30,6 +30,7 @@ from vidlm.interop import (
 )
 from vidlm.interop.leaves import Leaf
 from vidlm.nn import scan_layout
+from vidlm.training import checkpoints, train_state
 
 FORMATS = ('huggingface', 'big_vision', 't5x', 'checkpoint')
 # Of config.gin, for the card.

@@ -10,12 +10,13 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from vidlm.core import checkpoints, trees
+from vidlm.core import trees
 from vidlm.interop import leaves, paths
 from vidlm.interop import weights as weights_lib
 from vidlm.interop.leaves import Leaf
 from vidlm.interop.weights import Weights
 from vidlm.nn import posemb
+from vidlm.training import checkpoints
 
 # Tables with a row for each id of the tokenizer.
 _TOKENS = (

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 from etils import epath
 
-from vidlm.core import checkpoints, runs, trees
+from vidlm.core import runs, trees
 from vidlm.interop import big_vision, huggingface, leaves, paths, t5x
 from vidlm.interop.leaves import Leaf
 from vidlm.nn import scan_layout
+from vidlm.training import checkpoints
 
 # Leaves by which a model without a prefix is recognised, and its place.
 _MARKS = {

@@ -214,8 +214,9 @@ class Seed(demo.Demo):
 
     It has one frame's; the paper starts that of several frames afresh.
     """
-    from vidlm.core import checkpoints, trees
+    from vidlm.core import trees
     from vidlm.interop import big_vision, leaves
+    from vidlm.training import checkpoints
 
     path = self.output / 'dualenc_image.npz'
     if not path.exists():

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import launch, step
+from vidlm.core import launch
 from vidlm.data.feed.vocabulary import AnyVocabulary
 from vidlm.interop import fitting, huggingface, paligemma_gin, paths, weights
 from vidlm.models import objective as objective_lib
+from vidlm.training import step
 
 
 @dataclasses.dataclass(frozen=True)

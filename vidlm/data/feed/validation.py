@@ -15,10 +15,10 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from vidlm.core import objective as objective_lib
-from vidlm.core import scoring
 from vidlm.data.feed import batches, tasks
 from vidlm.data.feed import examples as examples_lib
+from vidlm.training import objective as objective_lib
+from vidlm.training import scoring
 
 
 def find_tasks(value: Any, training: Any, macro: str) -> list[tasks.ClipTask]:
@@ -268,7 +268,7 @@ def _loss_scores(
   if not isinstance(model, objective_lib.Scorable):
     raise ValueError(
       f'TRAIN_EVAL: {type(model).__name__} has no eval_fn; see '
-      'core.objective.Scorable'
+      'training.objective.Scorable'
     )
   return {
     group: scoring.LossScores(

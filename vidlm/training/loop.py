@@ -9,19 +9,17 @@ import jax
 import numpy as np
 from absl import logging
 
-from vidlm.core import (
+from vidlm.core import partitioning, prefetch, processes
+from vidlm.training import (
   checkpoints,
   optim,
-  partitioning,
   preemption,
-  prefetch,
-  processes,
   scoring,
   step,
   train_log,
   train_state,
 )
-from vidlm.core import recipe as recipe_lib
+from vidlm.training import recipe as recipe_lib
 
 Feed = Callable[[int], Iterator[dict[str, np.ndarray]]]
 

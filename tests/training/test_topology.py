@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-from vidlm.core import gpu_targets, hardware, topology
+from vidlm.training import gpu_targets, hardware, topology
 
 needs_libtpu = pytest.mark.skipif(
   not topology.available(), reason='libtpu (extra `tpu`) is not installed'
@@ -20,7 +20,8 @@ needs_cuda = pytest.mark.skipif(
 V5E = hardware.parse_topology('v5e:2x2')
 PRELUDE = """
 import jax, jax.numpy as jnp
-from vidlm.core import hardware, partitioning, topology
+from vidlm.core import partitioning
+from vidlm.training import hardware, topology
 partitioner = partitioning.Partitioner(partitioning.make_mesh(
     2, 2, topology.devices(hardware.parse_topology('v5e:2x2'))))
 """
@@ -133,7 +134,8 @@ def test_the_flash_attention_kernel_compiles_for_v5e() -> None:
 
 GPU = """
 import jax, jax.numpy as jnp
-from vidlm.core import hardware, partitioning, topology
+from vidlm.core import partitioning
+from vidlm.training import hardware, topology
 partitioner = partitioning.Partitioner(partitioning.make_mesh(
     2, 1, topology.devices(hardware.parse_topology('{name}:2'))))
 x = jax.ShapeDtypeStruct(

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from vidlm.core import optim
+from vidlm.training import optim
 
 NAMES = ['img/Dense_0/kernel', 'img/Dense_0/bias', 'llm/embedding']
 
@@ -233,7 +233,7 @@ def test_gin_reads_a_schedule():
   gin.clear_config()
   gin.parse_config("""
     from __gin__ import dynamic_registration
-    from vidlm.core import optim
+    from vidlm.training import optim
     SCHEDULE = [('img/.*', @optim.warmup_rsqrt()), ('llm/.*', None)]
     optim.warmup_rsqrt.peak = 3e-4
     optim.Adafactor.min_dim_size_to_factor = 32

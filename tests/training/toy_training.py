@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidlm.core import loop, optim, partitioning, preemption, scoring
-from vidlm.core import recipe as recipe_lib
+from vidlm.core import partitioning
+from vidlm.training import loop, optim, preemption, scoring
+from vidlm.training import recipe as recipe_lib
 
 TRACES = []  # One entry whenever a loss function is traced.
 BOTH = (

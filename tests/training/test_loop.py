@@ -17,15 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import toy_training as toy
 
-from vidlm.core import (
-  loop,
-  optim,
-  partitioning,
-  preemption,
-  scoring,
-  step,
-  trees,
-)
+from vidlm.core import partitioning, trees
+from vidlm.training import loop, optim, preemption, scoring, step
 
 
 def lines(model_dir):

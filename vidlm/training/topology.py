@@ -21,7 +21,8 @@ from typing import Any
 import filelock
 from absl import logging
 
-from vidlm.core import files, gpu_targets, hardware
+from vidlm.core import files
+from vidlm.training import gpu_targets, hardware
 
 # Names the file to which a child writes its result; set in children only.
 _RESULT = 'VIDLM_TOPOLOGY_RESULT'

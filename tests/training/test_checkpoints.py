@@ -15,15 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import toy_training as toy
 
-from vidlm.core import (
-  checkpoints,
-  fingerprints,
-  optim,
-  partitioning,
-  step,
-  train_state,
-  trees,
-)
+from vidlm.core import partitioning, trees
+from vidlm.training import checkpoints, fingerprints, optim, step, train_state
 
 CONFIGS = [
   optim.Adafactor(min_dim_size_to_factor=16, momentum=0.9),

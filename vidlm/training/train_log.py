@@ -10,8 +10,8 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float
 
-from vidlm.core import metrics, optim
-from vidlm.core import recipe as recipe_lib
+from vidlm.training import metrics, optim
+from vidlm.training import recipe as recipe_lib
 
 
 class TrainLog:

@@ -1,4 +1,4 @@
-"""What `core.loop` trains: the contract between the loop and the models."""
+"""What `training.loop` trains: the contract between the loop and the models."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable

@@ -16,8 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vidlm.core import (
-  files,
+from vidlm.core import files
+from vidlm.training import (
   hardware,
   microbatches,
   optim,
@@ -25,8 +25,8 @@ from vidlm.core import (
   step,
   topology,
 )
-from vidlm.core import objective as objective_lib
-from vidlm.core import recipe as recipe_lib
+from vidlm.training import objective as objective_lib
+from vidlm.training import recipe as recipe_lib
 
 # Chip-hours are stated at this share of the peak. Published: 27.9 to 36.8 % for
 # T5 XL, 49.7 % for a 7B decoder (MaxText).

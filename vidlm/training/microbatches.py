@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from vidlm.core import objective as objective_lib
 from vidlm.core import partitioning, trees
+from vidlm.training import objective as objective_lib
 
 Arrays = Mapping[str, Array]
 # (trained, frozen, batch, key) -> ((loss, metrics), gradients of the trained)
@@ -115,7 +115,7 @@ def checked(
     raise ValueError(
       f'NUM_MICROBATCHES={number}: {type(objective).__name__} computes its '
       'loss in one piece; give it the methods of '
-      'vidlm.core.objective.Splittable, or set 1'
+      'vidlm.training.objective.Splittable, or set 1'
     )
   return number
 

@@ -17,7 +17,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from vidlm.core import optimizers, schedules, trees
+from vidlm.core import trees
+from vidlm.training import optimizers, schedules
 
 # What a recipe names: `@optim.warmup_rsqrt()`, `@optim.Adafactor()`.
 Adafactor = optimizers.Adafactor

@@ -6,7 +6,7 @@ import json
 import pytest
 from absl import logging as absl_logging
 
-from vidlm.core import metrics
+from vidlm.training import metrics
 
 
 def rows(path):

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from vidlm.core import microbatches, optim, partitioning, train_state, trees
-from vidlm.core import objective as objective_lib
+from vidlm.core import partitioning, trees
+from vidlm.training import microbatches, optim, train_state
+from vidlm.training import objective as objective_lib
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from vidlm.core import best as best_lib
-from vidlm.core import files, fingerprints, train_state, trees
+from vidlm.core import files, trees
+from vidlm.training import best as best_lib
+from vidlm.training import fingerprints, train_state
 
 _PREFIX = 'checkpoint'
 

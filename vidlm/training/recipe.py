@@ -6,8 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from vidlm.core import objective as objective_lib
-from vidlm.core import optim, optimizers, partitioning, schedules, step
+from vidlm.core import partitioning
+from vidlm.training import objective as objective_lib
+from vidlm.training import optim, optimizers, schedules, step
 
 
 @dataclasses.dataclass(frozen=True)

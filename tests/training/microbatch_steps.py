@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from vidlm.core import optim, partitioning, step
+from vidlm.core import partitioning
+from vidlm.training import optim, step
 
 # Updates proportional to gradients: Adam's would blow up the rounding of a
 # gradient that is zero, such as that of a key's bias.

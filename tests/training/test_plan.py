@@ -13,15 +13,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vidlm.core import (
-  hardware,
-  optim,
-  partitioning,
-  plan,
-  plan_report,
-  topology,
-)
-from vidlm.core import recipe as recipe_lib
+from vidlm.core import partitioning
+from vidlm.training import hardware, optim, plan, plan_report, topology
+from vidlm.training import recipe as recipe_lib
 
 
 class Layer(nn.Module):
@@ -63,7 +57,7 @@ class Towers(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class ToyObjective:
-  """See `vidlm.core.objective.Objective`."""
+  """See `vidlm.training.objective.Objective`."""
 
   model: Towers = Towers()
 

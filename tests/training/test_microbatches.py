@@ -16,7 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import microbatch_steps as steps
 import toy_training as toy
 
-from vidlm.core import microbatches, objective, optim, partitioning, trees
+from vidlm.core import partitioning, trees
+from vidlm.training import microbatches, objective, optim
 
 
 @dataclasses.dataclass(frozen=True)

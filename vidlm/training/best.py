@@ -12,7 +12,8 @@ from typing import Any
 
 from etils import epath
 
-from vidlm.core import files, processes, scoring
+from vidlm.core import files, processes
+from vidlm.training import scoring
 
 RECORD = 'best.json'
 # Item of a checkpoint: the scores of its state.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vidlm.core import hardware
+from vidlm.training import hardware
 
 
 def render(report: Mapping[str, Any]) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Int, Shaped
 
 from vidlm.core import names as names_lib
-from vidlm.core import objective as objective_lib
-from vidlm.core import partitioning, processes, step, trees
+from vidlm.core import partitioning, processes, trees
+from vidlm.training import objective as objective_lib
+from vidlm.training import step
 
 # How much longer one process may compile than another.
 _COMPILE_SECONDS = 3600.0

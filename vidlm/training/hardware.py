@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from vidlm.core import gpu_targets
+from vidlm.training import gpu_targets
 
 GIB = 2**30
 

@@ -7,7 +7,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vidlm.core import optim, trees
+from vidlm.core import trees
+from vidlm.training import optim
 
 
 class TrainState(flax.struct.PyTreeNode):

@@ -16,7 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import toy_training as toy
 from absl import logging
 
-from vidlm.core import best, checkpoints, partitioning, scoring, step
+from vidlm.core import partitioning
+from vidlm.training import best, checkpoints, scoring, step
 
 
 def rows_of(model_dir):
@@ -321,7 +322,7 @@ def test_the_record_is_whole_or_not_there(tmp_path, monkeypatch):
 
 
 def test_the_objective_of_a_type_without_eval_fn_is_no_scorable():
-  from vidlm.core import objective
+  from vidlm.training import objective
 
   @dataclasses.dataclass(frozen=True)
   class Bare:
