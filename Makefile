@@ -50,13 +50,15 @@ real-pixels: $(VENV)/.demo ## both models from scratch on your clips; VIDEOS=DIR
 	  --videos="$(VIDEOS)" $(ARGS)
 
 test: $(VENV)/.test ## the tests, as CI runs them; ARGS='-k name'
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder --durations=25 \
 	  -m 'not slow and not alone' $(ARGS) || [ $$? = 5 ]
 	$(BIN)/python -m pytest --durations=25 -m 'alone and not slow' $(ARGS) \
 	  || [ $$? = 5 ]
 
 test-fast: $(VENV)/.test ## the quickest test files, an answer in two minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --fast --durations=5 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder --fast --durations=5 \
 	  -m 'not slow and not alone' $(ARGS)
 
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)

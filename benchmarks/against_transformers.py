@@ -28,7 +28,7 @@ from typing import Any
 
 from transformers_cases import CASES, SAMPLES, SIZES, Sizes, make
 
-from vidlm.core import files, huge_pages
+from vidlm.core import circumstances, files, huge_pages
 
 SIDES = ('ours', 'transformers')
 
@@ -172,15 +172,9 @@ def items_of(case: str, sizes: Sizes) -> int:
 
 def machine() -> dict[str, Any]:
   """Where this ran."""
-  cpu = platform.processor() or platform.machine()
-  info = pathlib.Path('/proc/cpuinfo')
-  for line in info.read_text().splitlines() if info.exists() else ():
-    if line.startswith('model name'):
-      cpu = line.partition(':')[2].strip()
-      break
   names = ('jax', 'jaxlib', 'flax', 'torch', 'transformers', 'numpy')
   return {
-    'cpu': cpu,
+    'cpu': circumstances.processor(),
     'cpu_count': os.cpu_count(),
     'memory_gib': round(
       os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1

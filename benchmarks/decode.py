@@ -35,7 +35,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vidlm.core import files
+from vidlm.core import circumstances, files
 from vidlm.data.video import decoding, sampling, worker
 
 FPS = 30
@@ -273,16 +273,9 @@ def version(package: str) -> str:
 
 def machine() -> dict[str, Any]:
   """What it ran on."""
-  processor = platform.processor() or platform.machine()
-  info = pathlib.Path('/proc/cpuinfo')
-  if info.exists():
-    for line in info.read_text().splitlines():
-      if line.startswith('model name'):
-        processor = line.partition(':')[2].strip()
-        break
   libav = '.'.join(map(str, av.library_versions['libavcodec']))
   return {
-    'processor': processor,
+    'processor': circumstances.processor(),
     'cpu_count': os.cpu_count(),
     'python': platform.python_version(),
     'numpy': np.__version__,

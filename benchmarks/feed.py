@@ -24,7 +24,6 @@ import dataclasses
 import io
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from vidlm.core import files, processes
+from vidlm.core import circumstances, files, processes
 from vidlm.data.feed import batches as feed
 from vidlm.data.feed import order, seqio_import, tasks, vocabulary
 from vidlm.data.feed import pixels as preprocess
@@ -238,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   result = {
     'command': ' '.join(['python', *sys.argv]),
     'machine': {
-      'processor': _processor(),
+      'processor': circumstances.processor(),
       'cpus_used': processes.cpus(),
       'tensorflow': tf.__version__,
       'pillow': PIL.__version__,
@@ -246,15 +245,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     'results': rows,
   }
   files.write_json(args.output, result)
-
-
-def _processor() -> str:
-  info = pathlib.Path('/proc/cpuinfo')
-  if info.exists():
-    for line in info.read_text().splitlines():
-      if line.startswith('model name'):
-        return line.partition(':')[2].strip()
-  return platform.processor() or platform.machine()
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidlm.core import files
+from vidlm.core import circumstances, files
 from vidlm.models import decoding, flops, samplers
 from vidlm.models.objective import VLMObjective
 from vidlm.models.video_vlm import VideoVLM
@@ -282,7 +282,7 @@ def main() -> None:
     'repeats': args.repeats,
     'machine': {
       'cpu_count': os.cpu_count(),
-      'processor': platform.processor() or platform.machine(),
+      'processor': circumstances.processor(),
       'backend': jax.default_backend(),
       'jax': jax.__version__,
       'python': platform.python_version(),

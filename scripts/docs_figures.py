@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from vidlm.core import files
 from vidlm.evals import paper_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -244,7 +245,7 @@ def speed() -> str:
         'decode',
       ]
     )
-  rows.extend(_feed_rows())
+  rows.extend([*_feed_rows(), *_start_rows()])
   real = result('real_pixels')
   rows.append(
     [
@@ -282,6 +283,29 @@ def _feed_rows() -> list[list[str]]:
         f'{r["times_faster"]:.1f}x',
         '',
         'feed_cpu',
+      ]
+    )
+  return rows
+
+
+def _start_rows() -> list[list[str]]:
+  """Starts of training, against the commit before the feed was in numpy."""
+  found = result('feed_startup')
+  rows = []
+  for r in found['results']:
+    if not r['case'].endswith(' train'):
+      continue
+    seconds, mib = (
+      [r[side][key] for side in ('after', 'before')]
+      for key in ('seconds', 'peak_mib')
+    )
+    rows.append(
+      [
+        f'`{r["case"]}`, one step of the miniature: {seconds[0]:.1f} s',
+        f'commit {found["before"]}: {seconds[1]:.1f} s',
+        f'{seconds[1] / seconds[0]:.1f}x',
+        f'{mib[0]:,.0f} MiB against {mib[1]:,.0f}',
+        'feed_startup',
       ]
     )
   return rows
@@ -352,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       print('run python scripts/docs_figures.py')
       status = 1
     else:
-      page.write_text(after)
+      files.write_text(page, after)
       print(f'{name}: written')
   return status
 

@@ -1,8 +1,9 @@
 """A hermetic JAX on eight virtual CPU devices; how long each file takes.
 
 `make test` says the seconds of each file at its end. `seconds.json` beside this
-file holds those of one run, `make test ARGS=--record-seconds` writes it anew,
-and `--fast` (`make test-fast`) runs the quickest files by it.
+file holds those of one run, `make test ARGS=--record-seconds` writes it anew;
+by it the longest files start first, so that no process ends up waiting for
+another's last one, and `--fast` (`make test-fast`) runs the quickest.
 """
 
 import collections
@@ -84,6 +85,19 @@ def pytest_ignore_collect(
   chosen = quickest(json.loads(_SECONDS.read_text()), FAST)
   name = collection_path.relative_to(config.rootpath).as_posix()
   return None if name in chosen else True
+
+
+def pytest_collection_modifyitems(
+  config: pytest.Config, items: list[pytest.Item]
+) -> None:
+  """The longest files first; those not measured yet before them."""
+  seconds = json.loads(_SECONDS.read_text())
+
+  def spent(item: pytest.Item) -> float:
+    name = item.path.relative_to(config.rootpath).as_posix()
+    return seconds.get(name, float('inf'))
+
+  items.sort(key=spent, reverse=True)  # stable: a file stays together
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

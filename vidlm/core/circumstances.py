@@ -60,6 +60,18 @@ def commit() -> str:
   return out.stdout.strip() or 'unknown'
 
 
+def processor() -> str:
+  """The processor's name, where the system tells it; else its architecture."""
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:  # not Linux
+    lines = []
+  for line in lines:
+    if line.startswith('model name'):
+      return line.partition(':')[2].strip()
+  return platform.processor() or platform.machine()
+
+
 def machine() -> dict[str, Any]:
   """Processors, backend and versions, as the reports of figures hold them."""
   import jax
@@ -67,7 +79,7 @@ def machine() -> dict[str, Any]:
   return {
     'cpus_used': processes.cpus(),
     'cpu_count': os.cpu_count(),
-    'processor': platform.machine(),
+    'processor': processor(),
     'backend': jax.default_backend(),
     'jax': jax.__version__,
     'python': platform.python_version(),
