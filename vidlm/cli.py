@@ -4,6 +4,7 @@ Only argparse is imported here and by `commands`; every command imports what
 it needs when it runs, so that `--help` answers at once.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,9 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Entry point of the `vidlm` command."""
+  # Names of files, and texts, that the terminal's encoding lacks.
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
   if argv is None:
     huge_pages.restart()
     argv = sys.argv[1:]
