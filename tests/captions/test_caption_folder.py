@@ -1,6 +1,9 @@
 """Real files: a folder of videos, films that are cut, and clip sets."""
 
+import json
+import os
 import pathlib
+import shutil
 
 import av
 import numpy as np
@@ -224,3 +227,31 @@ def test_duplicate_ids_are_refused(clip_set, monkeypatch):
 def test_unreadable_file_has_a_digest(tmp_path):
   assert 'unreadable' in identity.file_digest(tmp_path / 'none')
   assert identity.file_digest(pathlib.Path(__file__)).isalnum()
+
+
+def test_each_file_is_counted_once(run, films, tmp_path):
+  videos = tmp_path / 'videos'
+  shutil.copytree(films, videos)
+  name = os.fsdecode(b'caf\xe9  \xe3\x80\x80.mp4')
+  os.rename(videos / 'sub' / 'a.mp4', videos / 'sub' / name)
+  (videos / os.fsdecode(b'\xff  bad.mts')).write_bytes(b'no video')
+  (videos / 'link.mp4').symlink_to(films / 'sub' / 'a.mp4')
+  os.mkfifo(videos / 'pipe.mp4')  # to read it would take for ever
+  summary = run(videos=videos)
+  counts = summary.videos
+  assert (counts.found, counts.clips, counts.stills) == (7, 2, 0)
+  assert counts.skipped == {
+    'link_leads_out': 1,
+    'not_a_file': 1,
+    'open_failed': 2,
+    'suffix_unknown': 1,
+  }
+  assert '7 files found: 2 films' in str(summary)
+  written = json.loads((tmp_path / 'out' / 'files.json').read_text())
+  assert written['names']['open_failed'] == ['broken.mp4', '\\udcff  bad.mts']
+  bad = table(tmp_path / 'out')[-1]
+  assert bad['clip_id'] == '\\udcff  bad' and str(tmp_path) not in bad['error']
+  # Done already, it counts the same; with the link, one more.
+  assert run(videos=videos).videos == counts
+  counts = run(videos=videos, follow_links=True).videos
+  assert counts.clips == 3 and 'link_leads_out' not in counts.skipped

@@ -20,9 +20,10 @@ from absl import logging
 
 from vidlm.captions import batches as batches_lib
 from vidlm.captions import captioner as captioner_lib
-from vidlm.captions import folder, inputs, outputs, progress
-from vidlm.core import prefetch
+from vidlm.captions import file_counts, folder, inputs, outputs, progress
+from vidlm.core import file_names, prefetch
 from vidlm.data.store import caption_sets as captions_lib
+from vidlm.data.video import inventory as inventories
 
 CaptionRow = captions_lib.CaptionRow
 InputClip = inputs.InputClip
@@ -42,6 +43,7 @@ class Summary:
     new_files: Written by this process in this run; the others were there.
     finished: Whether the set is whole; False in a process that doesn't wait
       for the others.
+    videos: What became of the files of a folder of videos, once all is done.
   """
 
   output: str
@@ -51,13 +53,16 @@ class Summary:
   failed: int
   new_files: int
   finished: bool
+  videos: inventories.Counts | None = None
 
   def __str__(self) -> str:
     state = 'finished' if self.finished else 'not yet finished'
-    return (
-      f'{self.output}: {self.clips} clips ({self.ok} ok, {self.failed} '
-      f'failed) in {self.files} files, {self.new_files} of them new; {state}'
+    text = (
+      f'{file_names.as_text(self.output)}: {self.clips} clips ({self.ok} ok, '
+      f'{self.failed} failed) in {self.files} files, {self.new_files} of them '
+      f'new; {state}'
     )
+    return f'{text}; {self.videos}' if self.videos else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +132,11 @@ def caption(
     source = inputs.ClipSetSource(clip_dataset, split, **frames)
   elif videos is not None:
     source = folder.FolderSource(videos, cutting, **frames)
-  return caption_source(captioner, source, output, run)
+  summary = caption_source(captioner, source, output, run)
+  if not summary.finished or not isinstance(source, folder.FolderSource):
+    return summary
+  counts = file_counts.write(output, source.inventory)
+  return dataclasses.replace(summary, videos=counts)
 
 
 def caption_source(

@@ -4,13 +4,14 @@ import concurrent.futures
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from vidlm.captions import identity, inputs
-from vidlm.core import processes
+from vidlm.core import file_names, processes
 from vidlm.data.feed import pixels
-from vidlm.data.video import cuts, decode_pool, listing
+from vidlm.data.video import cuts, decode_pool, listing, scanner
+from vidlm.data.video import inventory as inventories
 from vidlm.data.video import sampling as sampling_lib
 
 InputClip = inputs.InputClip
@@ -30,11 +31,13 @@ class Cutting:
     videos_per_file: Videos of a shard.
     sampling: How clips become frames, by default as `vidlm prepare` would
       store them, and never fewer than the model takes.
+    follow_links: Also take what links lead to outside of the folder.
   """
 
   clips: str = 'whole'
   videos_per_file: int = 256
   sampling: sampling_lib.Sampling = sampling_lib.Sampling()
+  follow_links: bool = False
 
   def __post_init__(self) -> None:
     cuts.check(self.clips)
@@ -74,7 +77,12 @@ class FolderSource:
       FileNotFoundError: If there is no such folder.
       ValueError: If there is no video in it.
     """
-    entries = listing.folder_clips(videos)
+    self.inventory = inventories.take(
+      scanner.Folder(videos, cutting.follow_links)
+    )
+    self.inventory.log()
+    entries = listing.folder_clips(self.inventory)
+    self._ids = {entry.clip_id for entry in entries}
     self._how = cutting.clips
     self._frames = (num_frames, image_size)
     self._shards = _group(
@@ -99,8 +107,9 @@ class FolderSource:
       digests = list(
         pool.map(identity.file_digest, [entry.path for entry in entries])
       )
-    names = [entry.video for entry in entries]
-    ids = [entry.clip_id for entry in entries]
+    # As the system has them: so sets always knew their files.
+    names = [file_names.as_name(entry.video) for entry in entries]
+    ids = [file_names.as_name(entry.clip_id) for entry in entries]
     return identity.digest_of([*names, *ids, *digests])
 
   def rows(self, shard: int) -> int | None:
@@ -124,7 +133,7 @@ class FolderSource:
     )
     for shard in shards:
       entries = itertools.chain.from_iterable(
-        _cut(film, next(results))
+        _cut(film, next(results), self._ids)
         for film in itertools.islice(films, len(self._shards[shard]))
       )
       yield shard, self._decode(entries)
@@ -145,8 +154,8 @@ class FolderSource:
     self, entry: listing.Entry, result: decode_pool.DecodeResult
   ) -> InputClip:
     known: dict[str, Any] = {
-      'clip_id': _text(entry.clip_id),
-      'video': _text(entry.video),
+      'clip_id': entry.clip_id,
+      'video': entry.video,
     }
     reason = entry.reason or result.reason
     if not reason:
@@ -163,15 +172,14 @@ class FolderSource:
         )
       except ValueError as error:
         return InputClip(**known, error=f'error: {error}')
-    message = entry.message or result.message
-    # Where the folder lies on this machine is nobody else's business. Without
-    # a path there is nothing to replace: no message holds '\0'.
-    message = message.replace(entry.path or '\0', entry.video)
+    message = file_names.in_message(
+      entry.message or result.message, entry.path or '', entry.video
+    )
     return InputClip(
       **known,
       start=entry.start,
       end=entry.end,
-      error=_text(f'{reason}: {message}'),
+      error=f'{reason}: {message}',
     )
 
   def close(self) -> None:
@@ -203,15 +211,12 @@ def _size(path: str | None) -> int:
 
 
 def _cut(
-  film: listing.Entry, result: decode_pool.DecodeResult
+  film: listing.Entry,
+  result: decode_pool.DecodeResult,
+  ids: Collection[str],
 ) -> Iterator[listing.Entry]:
   """Yields a film's clips; a reason names it by its place in the folder."""
-  message = result.message.replace(film.path or '\0', film.video)
+  message = file_names.in_message(result.message, film.path or '', film.video)
   yield from listing.cut_clips(
-    film, dataclasses.replace(result, message=message)
+    film, dataclasses.replace(result, message=message), ids
   )
-
-
-def _text(name: str) -> str:
-  """Returns a file name as text, even if its bytes are no UTF-8."""
-  return name.encode('utf-8', 'backslashreplace').decode()

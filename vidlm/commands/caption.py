@@ -41,6 +41,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     action='store_true',
     help='caption each of the frames (8) by itself, with an image model',
   )
+  parser.add_argument(
+    '--follow_links',
+    action='store_true',
+    help='also take what links in --videos lead to outside of it',
+  )
   parser.add_argument('--workers', type=int, help='decoding processes')
   parser.add_argument('--seed', type=int)
   parser.add_argument('--overwrite', action='store_true')
@@ -119,6 +124,7 @@ def _caption(args: argparse.Namespace) -> int:
   )
   cutting = launch.bound(folder.Cutting)(
     sampling=launch.bound(sampling.Sampling)(),
+    follow_links=args.follow_links,
     **command_line.given(args, 'clips'),
   )
   summary = launch.bound(caption.caption)(

@@ -41,6 +41,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--videos', metavar='DIR', help='folder of videos')
   parser.add_argument(
+    '--follow_links',
+    action='store_true',
+    help='also take what links in --videos lead to outside of it',
+  )
+  parser.add_argument(
     '--annotations',
     action='append',
     default=[],
@@ -154,7 +159,7 @@ def _prepare_folder(args: argparse.Namespace) -> object:
     if getattr(args, f'{column}_column') is not None
   }
   return launch.bound(pipeline.prepare_folder)(
-    videos=args.videos,
+    videos=_videos(args),
     output=args.output,
     annotations=next(iter(args.annotations), None),
     columns=columns,
@@ -173,12 +178,18 @@ def _prepare_set(args: argparse.Namespace) -> object:
   sampling = (*_SAMPLING, 'frame_rate', 'min_seconds')
   return launch.bound(build.prepare_set)(
     name=args.source,
-    videos=args.videos,
+    videos=_videos(args),
     output=args.output,
     annotations=args.annotations,
     selection=selection,
     **_how(args, sampling, ('num_shards',)),
   )
+
+
+def _videos(args: argparse.Namespace) -> Any:
+  from vidlm.data.video import scanner
+
+  return scanner.Folder(args.videos, args.follow_links)
 
 
 def _how(

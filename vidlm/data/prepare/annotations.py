@@ -8,7 +8,9 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vidlm.data.video import listing
+from vidlm.core import file_names
+from vidlm.data.video import inventory as inventories
+from vidlm.data.video import listing, lookup
 
 # What a column holds -> its name unless told otherwise. The first three are
 # required.
@@ -27,13 +29,15 @@ _REQUIRED = ('id', 'video', 'caption')
 
 
 def read_annotations(
-  path: str, videos: str, columns: Mapping[str, str] | None = None
+  path: str,
+  videos: inventories.Videos,
+  columns: Mapping[str, str] | None = None,
 ) -> list[listing.Entry]:
   """Reads one clip a row.
 
   Captions, questions and answers may be one text or a list (in CSV: a list as
   JSON). Times are seconds or HH:MM:SS.mmm; without them a clip is its whole
-  file. A video without its suffix is looked for with each that videos have.
+  file. How videos are looked for is `lookup.Lookup`'s.
 
   Args:
     path: A .jsonl, .json (a list), .csv (also with ; or tabs), .tsv or
@@ -51,8 +55,7 @@ def read_annotations(
     ValueError: For a missing column, a clip id used twice, or a row that makes
       no sense; the message names file and row.
   """
-  if not os.path.isdir(videos):
-    raise FileNotFoundError(f'{videos}: no such folder of videos')
+  files = lookup.Lookup(videos)
   names = _column_names(columns or {})
   explicit = set(columns or {})
   try:
@@ -74,7 +77,7 @@ def read_annotations(
   for line, row in rows:
     values = {kind: row.get(name) for kind, name in names.items() if name}
     try:
-      entry = _entry(values, videos)
+      entry = _entry(values)
     except ValueError as error:
       raise ValueError(f'{path}: row {line}: {error}') from None
     if entry.clip_id in entries:
@@ -84,7 +87,7 @@ def read_annotations(
       )
     entries[entry.clip_id] = entry
     lines[entry.clip_id] = line
-  return list(entries.values())
+  return files.locate_all(entries.values())
 
 
 def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
@@ -161,7 +164,7 @@ def _read_csv(
       yield reader.line_num, row
 
 
-def _entry(values: Mapping[str, Any], videos: str) -> listing.Entry:
+def _entry(values: Mapping[str, Any]) -> listing.Entry:
   clip_id = values.get('id')
   name = values.get('video')
   if clip_id is None or str(clip_id) == '':
@@ -174,8 +177,8 @@ def _entry(values: Mapping[str, Any], videos: str) -> listing.Entry:
     raise ValueError(
       f'clip {clip_id}: {len(questions)} questions, {len(answers)} answers'
     )
-  entry = listing.Entry(
-    clip_id=str(clip_id),
+  return listing.Entry(
+    clip_id=file_names.printable(str(clip_id)),
     video=name,
     path=None,
     start=_seconds(values.get('start')),
@@ -186,7 +189,6 @@ def _entry(values: Mapping[str, Any], videos: str) -> listing.Entry:
     label=str(values.get('label') or ''),
     split=str(values.get('split') or 'train'),
   )
-  return listing.locate(entry, videos)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ def as_element(shard: shard_plan.Shard) -> dict[str, Any]:
   for entry in shard.entries:
     fields = dataclasses.asdict(entry)
     if entry.path:
-      fields['path'] = os.path.abspath(entry.path)
+      # As bytes: Beam sends texts as UTF-8, which a name need not be.
+      fields['path'] = os.fsencode(os.path.abspath(entry.path))
     entries.append(fields)
   return {'split': shard.split, 'number': shard.number, 'entries': entries}
 
@@ -108,7 +109,8 @@ def from_element(element: Mapping[str, Any]) -> shard_plan.Shard:
     lists = {
       name: tuple(fields[name]) for name in ('texts', 'questions', 'answers')
     }
-    entries.append(listing.Entry(**{**fields, **lists}))
+    path = fields['path'] and os.fsdecode(fields['path'])
+    entries.append(listing.Entry(**{**fields, **lists, 'path': path}))
   return shard_plan.Shard(element['split'], element['number'], entries)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vidlm.core import files
 from vidlm.data.prepare import shard_plan, summary
+from vidlm.data.video import inventory
 
 
 def claim(
@@ -70,6 +71,7 @@ def _clear(folder: pathlib.Path) -> None:
     'prepare.json',
     'renamed.jsonl',
     'overlap.jsonl',
+    inventory.FILE,
   ):
     (folder / name).unlink(missing_ok=True)
   for pattern in (

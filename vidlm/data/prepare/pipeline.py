@@ -11,6 +11,7 @@ import dataclasses
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import filelock
 from absl import logging
@@ -21,6 +22,7 @@ from vidlm.data.prepare import claim, shard_plan, staging
 from vidlm.data.prepare import summary as summary_lib
 from vidlm.data.store import clip_writer
 from vidlm.data.video import decode_pool, listing
+from vidlm.data.video import inventory as inventories
 from vidlm.data.video import sampling as sampling_lib
 
 Entry = listing.Entry
@@ -44,7 +46,7 @@ class Work:
 
 
 def prepare_folder(
-  videos: str,
+  videos: inventories.Videos,
   output: str,
   annotations: str | None = None,
   columns: Mapping[str, str] | None = None,
@@ -57,7 +59,7 @@ def prepare_folder(
   """Prepares a folder of videos.
 
   Args:
-    videos: The folder.
+    videos: The folder; a `scanner.Folder` where links out of it are followed.
     output: Folder of the clip set.
     annotations: File with a row a clip; without it every video of the folder
       is taken, without texts.
@@ -76,12 +78,17 @@ def prepare_folder(
     FileExistsError: If `output` holds something else; see `prepare_clips`.
     ValueError: For annotations that make no sense, or if no clip decodes.
   """
+  inventory = inventories.take(videos)
+  inventory.log()
   if annotations is None:
-    entries = listing.folder_clips(videos, clips, work.workers, sampling.limits)
+    entries = listing.folder_clips(
+      inventory, clips, work.workers, sampling.limits
+    )
   else:
-    entries = annotations_lib.read_annotations(annotations, videos, columns)
+    entries = annotations_lib.read_annotations(annotations, inventory, columns)
+  found = summary_lib.Files(inventory, by_rows=annotations is not None)
   return prepare_clips(
-    entries, output, sampling=sampling, layout=layout, work=work
+    entries, output, sampling=sampling, layout=layout, work=work, found=found
   )
 
 
@@ -92,6 +99,7 @@ def prepare_clips(
   sampling: sampling_lib.Sampling = sampling_lib.Sampling(),
   layout: Layout = Layout(),
   work: Work = Work(),
+  found: summary_lib.Files | None = None,
 ) -> Summary:
   """Decodes clips and writes them as a clip set.
 
@@ -104,6 +112,7 @@ def prepare_clips(
     sampling: How clips become frames.
     layout: Name, splits and shards of the set.
     work: Who makes it.
+    found: The files of the folder that the clips are from, to be counted.
 
   Returns:
     The counts, also in summary.json.
@@ -122,7 +131,7 @@ def prepare_clips(
         logging.info('%s: prepared already, nothing to do', output)
         return done
       _decode(plan, folder, sampling, work)
-      return _finish(plan, folder, layout)
+      return _finish(plan, folder, layout, found)
   except filelock.Timeout:
     raise FileExistsError(
       f'{output}: another process is preparing this folder'
@@ -148,15 +157,20 @@ def _decode(
 
 
 def _finish(
-  plan: shard_plan.Plan, folder: pathlib.Path, layout: Layout
+  plan: shard_plan.Plan,
+  folder: pathlib.Path,
+  layout: Layout,
+  found: summary_lib.Files | None,
 ) -> Summary:
   """Turns finished shards into a clip set and counts."""
   staged = plan.folder(folder)
   splits: dict[str, clip_writer.Split] = {}
   failed: collections.Counter[str] = collections.Counter()
+  outcomes: dict[str, str] = {}
   for shard in plan.shards:
     report = staging.read_report(staged, shard)
     failed.update(failure['reason'] for failure in report['failures'])
+    _add_outcomes(outcomes, report)
     if not report['index']:
       continue  # TFDS has no use for a shard without records
     if shard.split not in splits:
@@ -173,6 +187,7 @@ def _finish(
     failed=dict(sorted(failed.items())),
     splits=counts,
     output=str(folder),
+    files=found.write(folder, outcomes) if found else None,
   )
   failures = staging.Reported(staged, plan.shards, 'failures')
   summary_lib.write(folder, summary, failures)
@@ -182,3 +197,14 @@ def _finish(
   shutil.rmtree(folder / '.staging')
   logging.info('%s', summary)
   return summary
+
+
+def _add_outcomes(outcomes: dict[str, str], report: Mapping[str, Any]) -> None:
+  """Adds what became of a shard's videos: '' if a clip was taken, or why not.
+
+  A film of which one clip was taken counts as taken.
+  """
+  for failure in report['failures']:
+    outcomes.setdefault(failure['video'], failure['reason'])
+  for row in report['index']:
+    outcomes[row['video']] = ''

@@ -158,7 +158,8 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _file_states(entries: Sequence[Entry]) -> Iterator[str]:
   """Yields size and time of each video: a file replaced is another input."""
-  for path in sorted({entry.path for entry in entries if entry.path}):
+  paths = {os.path.realpath(entry.path) for entry in entries if entry.path}
+  for path in sorted(paths):
     try:
       state = os.stat(path)
     except OSError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.core import files
+from vidlm.core import file_names, files
 from vidlm.data.prepare import shard_plan
 from vidlm.data.store import clip_schema, clip_writer
 from vidlm.data.video import decode_pool, listing, packed
@@ -176,7 +176,7 @@ def _write_shard(
             'video': entry.video,
             'status': 'failed',
             'reason': result.reason,
-            'message': result.message,
+            'message': file_names.printable(result.message),
           }
         )
   report = {'index': index, 'failures': failures}

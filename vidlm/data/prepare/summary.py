@@ -5,7 +5,8 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from vidlm.core import files
+from vidlm.core import file_names, files
+from vidlm.data.video import inventory as inventories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Summary:
     failed: How many failed, by reason.
     splits: Clips in each split.
     output: Folder of the set.
+    files: What became of the files of the folder that the clips are from;
+      None where they are not counted.
   """
 
   total: int
@@ -25,6 +28,7 @@ class Summary:
   failed: dict[str, int]
   splits: dict[str, int]
   output: str
+  files: inventories.Counts | None = None
 
   @property
   def coverage(self) -> float:
@@ -33,12 +37,37 @@ class Summary:
 
   def __str__(self) -> str:
     splits = ', '.join(f'{name} {n}' for name, n in self.splits.items())
-    text = f'{self.output}: {self.ok} of {self.total} clips ({splits})'
+    output = file_names.as_text(self.output)
+    text = f'{output}: {self.ok} of {self.total} clips ({splits})'
     if self.failed:
       reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
       failures = self.total - self.ok
       text += f'; {failures} failed ({reasons}), see errors.jsonl'
-    return f'{text}; coverage {100 * self.coverage:.2f} %'
+    text += f'; coverage {100 * self.coverage:.2f} %'
+    return f'{text}; {self.files}' if self.files else text
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+  """The files of a folder of videos, for their count.
+
+  Attributes:
+    inventory: The files.
+    by_rows: Whether annotations said which of them are wanted.
+  """
+
+  inventory: inventories.Inventory
+  by_rows: bool = False
+
+  def write(
+    self, folder: pathlib.Path, outcomes: Mapping[str, str]
+  ) -> inventories.Counts:
+    """Writes files.json, with names by reason; returns the counts."""
+    report = self.inventory.report(outcomes, self.by_rows)
+    files.write_json(
+      folder / inventories.FILE, report, indent=1, ensure_ascii=False
+    )
+    return self.inventory.count(outcomes, self.by_rows)
 
 
 def write(
@@ -54,6 +83,8 @@ def write(
   files.write_json_lines(folder / 'errors.jsonl', failures, ensure_ascii=False)
   fields = dataclasses.asdict(summary)
   del fields['output']
+  if summary.files is None:
+    del fields['files']
   fields['coverage'] = summary.coverage
   files.write_json(
     folder / 'summary.json', fields, indent=1, ensure_ascii=False
@@ -67,4 +98,6 @@ def read(folder: pathlib.Path) -> Summary | None:
     return None
   fields = json.loads(path.read_text(encoding='utf-8'))
   fields.pop('coverage')
-  return Summary(**fields, output=str(folder))
+  if counts := fields.pop('files', None):
+    counts = inventories.Counts(**counts)
+  return Summary(**fields, output=str(folder), files=counts)

@@ -10,6 +10,7 @@ from absl import logging
 from vidlm.core import files as files_lib
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import files, locate, registry, rows
+from vidlm.data.video import inventory as inventories
 from vidlm.data.video import sampling as sampling_lib
 
 # A clip of which the file has less than this share is not what the
@@ -37,7 +38,7 @@ class Selection:
 
 def prepare_set(
   name: str,
-  videos: str,
+  videos: inventories.Videos,
   output: str,
   annotations: Sequence[str] = (),
   *,
@@ -92,7 +93,7 @@ def prepare_set(
 
 def collect(
   name: str,
-  videos: str,
+  videos: inventories.Videos,
   annotations: Sequence[str] = (),
   selection: Selection = Selection(),
 ) -> tuple[list[locate.Entry], list[rows.Row], list[dict[str, str]]]:
@@ -113,7 +114,8 @@ def collect(
     found = _first(found, selection.limit)
   kept = list(found)
   if not kept:
-    raise ValueError(f'{", ".join(annotations) or videos}: no clips in it')
+    where = inventories.folder_of(videos).path
+    raise ValueError(f'{", ".join(annotations) or where}: no clips in it')
   folder = locate.VideoFolder(videos)
   entries, renamed = locate.locate_all(kept, folder)
   return entries, kept, renamed

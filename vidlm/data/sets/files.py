@@ -13,19 +13,20 @@ _DELIMITERS = ',;\t|'
 _MAX_CELL = 1 << 24
 
 
-def archives(folder: str) -> list[str]:
+def archives(videos: str | scanner.Folder) -> list[str]:
   """Lists tars and Parquet files anywhere below a folder, sorted.
 
   Raises:
     FileNotFoundError: If there is no such folder, or none in it.
   """
+  folder = scanner.Folder.of(videos)
   paths = [
-    pathlib.Path(folder, name) for name in scanner.scan(folder, 'archive')
+    pathlib.Path(folder.path, name) for name in scanner.scan(folder, 'archive')
   ]
   found = [str(path) for path in sorted(paths) if path.is_file()]
   if not found:
     kinds = ' or '.join(scanner.suffixes('archive'))
-    raise FileNotFoundError(f'{folder}: no {kinds} below it')
+    raise FileNotFoundError(f'{folder.path}: no {kinds} below it')
   return found
 
 

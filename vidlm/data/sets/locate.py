@@ -1,13 +1,14 @@
 """Finds the videos of a set in a folder, whatever they are called there."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Iterator
 
 from absl import logging
 
+from vidlm.core import file_names
 from vidlm.data.sets import rows
+from vidlm.data.video import inventory as inventories
 from vidlm.data.video import listing, packed, scanner
 
 Entry = listing.Entry
@@ -19,21 +20,20 @@ class VideoFolder:
   It is walked once; hidden files and links that lead out of it are left out.
   """
 
-  def __init__(self, root: str):
+  def __init__(self, videos: inventories.Videos):
     """Lists the folder.
 
     Raises:
       FileNotFoundError: If there is none.
     """
-    if not os.path.isdir(root):
-      raise FileNotFoundError(f'{root}: no such folder of videos')
-    self.root = root
+    self._folder = inventories.folder_of(videos)
+    self.root = self._folder.path
     self._by_path: dict[str, str] = {}
     self._by_name: dict[str, str] = {}
     self._loose: dict[str, list[str]] = {}
     self._packed: dict[str, tuple[str, str]] = {}
     self.damaged: list[str] = []
-    for name in _list(root):
+    for name in map(file_names.as_text, _list(self._folder)):
       if scanner.is_kind(name, 'archive'):
         self._add_members(name)
       else:
@@ -41,7 +41,7 @@ class VideoFolder:
     if not self._by_path:
       kinds = ' '.join(scanner.suffixes('video'))
       raise ValueError(
-        f'{root}: no video in this folder (looked for {kinds}, images, '
+        f'{self.root}: no video in this folder (looked for {kinds}, images, '
         'frames, .tar, .parquet)'
       )
 
@@ -53,7 +53,7 @@ class VideoFolder:
     self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
 
   def _add_members(self, name: str) -> None:
-    path = scanner.resolve(self.root, name)
+    path = self._resolve(name)
     if path is None:
       return
     try:
@@ -117,7 +117,7 @@ class VideoFolder:
   ) -> Entry | None:
     path, where = self._packed.get(file, ('', ''))
     if not where:
-      path = scanner.resolve(self.root, file) or ''
+      path = self._resolve(file) or ''
     if not path:
       return None
     return dataclasses.replace(
@@ -129,6 +129,9 @@ class VideoFolder:
       seconds=name.seconds,
       packed=where,
     )
+
+  def _resolve(self, name: str) -> str | None:
+    return scanner.resolve(self._folder, file_names.as_name(name))
 
   def _failed(self, row: rows.Row, reason: str, why: str) -> Entry:
     name = row.names[0].name
@@ -151,14 +154,14 @@ def entry(row: rows.Row) -> Entry:
   )
 
 
-def _list(root: str) -> Iterator[str]:
+def _list(folder: scanner.Folder) -> Iterator[str]:
   """Lists videos, images, then folders with images, each sorted.
 
   A row's name tells whether a folder is one video's frames or many pictures.
   """
   images: list[str] = []
   folders: dict[str, None] = {}
-  for name in scanner.scan(root, 'video', 'archive', 'image'):
+  for name in scanner.scan(folder, 'video', 'archive', 'image'):
     if scanner.is_kind(name, 'image'):
       images.append(name)
       folders[name.rpartition('/')[0]] = None

@@ -27,7 +27,7 @@ def read_tars(annotations: Sequence[str]) -> Iterator[rows.Row]:
   Raises:
     ValueError: If there is no tar among the files.
   """
-  tars = [path for path in annotations if path.endswith('.tar')]
+  tars = [path for path in annotations if path.lower().endswith('.tar')]
   if not tars:
     raise ValueError(f'{annotations[0]}: no .tar here')
   seen: set[str] = set()
@@ -89,7 +89,7 @@ def read_parquet(annotations: Sequence[str]) -> Iterator[rows.Row]:
   import pyarrow as pa
   import pyarrow.parquet as pq
 
-  tables_ = [path for path in annotations if path.endswith('.parquet')]
+  tables_ = [path for path in annotations if path.lower().endswith('.parquet')]
   if not tables_:
     raise ValueError(f'{annotations[0]}: no .parquet here')
   seen: set[str] = set()

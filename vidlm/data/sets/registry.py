@@ -89,7 +89,7 @@ def read(
   name: str,
   annotations: Sequence[str],
   flags: Mapping[str, Any],
-  videos: str = '',
+  videos: Any = '',
 ) -> Iterator[Any]:
   """Reads the rows of a set.
 

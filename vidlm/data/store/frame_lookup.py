@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from vidlm.core import file_names
 from vidlm.data.store import clip_reader, clip_schema, records
 from vidlm.data.video import decode_pool, listing, scanner
 from vidlm.data.video import sampling as sampling_lib
@@ -74,11 +75,13 @@ def entries_of(rows: Iterable[Mapping[str, Any]], videos: str) -> list[Entry]:
     rows: With `clip_id`, `video`, `start` and `end`.
     videos: The folder that was captioned.
   """
+  # What they name was taken then, also where links had to be followed.
+  folder = scanner.Folder(videos, follow_links=True)
   return [
     Entry(
       row['clip_id'],
       row['video'],
-      scanner.resolve(videos, row['video']),
+      scanner.resolve(folder, file_names.as_name(row['video'])),
       row['start'],
       row['end'],
     )

@@ -29,7 +29,7 @@ from vidlm.data.video import sampling as sampling_lib
 
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
-  'flv,asf,ogg,gif',
+  'flv,asf,ogg,gif,mpegvideo,h264,hevc',
   'protocol_whitelist': 'file',
 }
 DecodeError = frames_lib.DecodeError

@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-import os
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
-from vidlm.data.video import cuts, decode_pool, sampling, scanner
+from vidlm.core import file_names
+from vidlm.data.video import clip_ids, cuts, decode_pool, sampling, scanner
+from vidlm.data.video import inventory as inventories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +15,10 @@ class Entry:
 
   Attributes:
     clip_id: Unique in its set.
-    video: Name of the file, relative to the folder of videos.
-    path: Where it is; None if it can't be, for `reason`.
+    video: Name of the file, relative to the folder of videos, as text; see
+      `core.file_names`.
+    path: Where it is, as the system has it; None if it can't be, for
+      `reason`.
     start: Seconds in the file; None for its start.
     end: Seconds in the file; None for its end.
     texts: Captions.
@@ -47,70 +49,34 @@ class Entry:
   seconds: float = 0.0
 
 
-def list_videos(videos: str) -> list[str]:
-  """Lists the video files below a folder, sorted, relative to it.
+def list_videos(videos: inventories.Videos) -> list[str]:
+  """Lists the films below a folder, sorted, relative to it.
 
-  Links that lead out of the folder, hidden files and other kinds of file are
-  left out.
+  Links that lead out of the folder (unless it says so), hidden files and
+  other kinds of file are left out.
+
+  Returns:
+    Names as text; see `core.file_names`.
 
   Raises:
     FileNotFoundError: If there is no such folder.
-    ValueError: If there is no video in it.
+    ValueError: If there is no video in it; says what there is.
   """
-  root = pathlib.Path(videos)
-  if not root.is_dir():
-    hint = '; it is a file: give its folder' if root.is_file() else ''
-    raise FileNotFoundError(f'{videos}: no such folder of videos{hint}')
-  names = sorted(
-    name for name in scanner.scan(root, 'video') if scanner.resolve(root, name)
-  )
-  if not names:
-    kinds = ' '.join(scanner.suffixes('video'))
-    raise ValueError(f'{videos}: no video in this folder (looked for {kinds})')
-  return names
-
-
-def locate(entry: Entry, videos: str) -> Entry:
-  """Finds the entry's video below a folder.
-
-  Args:
-    entry: With the name of a video; where there is no file of just this name,
-      each suffix of a video is tried.
-    videos: The folder.
-
-  Returns:
-    The entry with its path, or with a reason why it has none.
-  """
-  root = pathlib.Path(videos).resolve()
-  for suffix in ('', *scanner.suffixes('video')):
-    path = scanner.resolve(videos, entry.video + suffix)
-    if path is None:
-      return dataclasses.replace(
-        entry,
-        reason='outside_folder',
-        message=f'{entry.video}: leads out of {videos}',
-      )
-    if os.path.isfile(path):
-      # The name within the folder, links on the way not followed.
-      name = os.path.relpath(
-        os.path.abspath(root / (entry.video + suffix)), root
-      )
-      return dataclasses.replace(entry, video=name, path=path)
-  return dataclasses.replace(
-    entry, reason='not_found', message=f'{entry.video}: not in {videos}'
-  )
+  inventory = inventories.take(videos)
+  inventory.require_videos()
+  return [item.name for item in inventory.videos]
 
 
 def folder_clips(
-  videos: str,
+  videos: inventories.Videos,
   how: str = 'whole',
   num_workers: int | None = None,
   limits: sampling.Limits = sampling.Limits(),
 ) -> list[Entry]:
   """Returns the clips of all videos of a folder.
 
-  A clip's id is the file's name without suffix, and `#0001` and so on where a
-  film is cut into several.
+  A clip's id is the file's name without suffix (see `clip_ids`), and `#0001`
+  and so on where a film is cut into several.
 
   Args:
     videos: The folder.
@@ -123,19 +89,37 @@ def folder_clips(
     entry with a reason.
   """
   cuts.check(how)
-  names = list_videos(videos)
-  entries = [
-    Entry(clip_id, name, scanner.resolve(videos, name))
-    for clip_id, name in zip(_clip_ids(names), names, strict=True)
-  ]
+  entries = _films(inventories.take(videos))
   if how == 'whole':
     return entries
   clips: list[Entry] = []
+  ids = {entry.clip_id for entry in entries}
   with decode_pool.DecodePool(num_workers) as pool:
     results = pool.map(cut_task(entry, how, limits) for entry in entries)
     for entry, result in zip(entries, results, strict=True):
-      clips += cut_clips(entry, result)
+      clips += cut_clips(entry, result, ids)
   return clips
+
+
+def _films(inventory: inventories.Inventory) -> list[Entry]:
+  """Returns a whole film an entry, in the order of names."""
+  inventory.require_videos()
+  films = inventory.videos
+  later = {film.name for film in films if _is_later(film)}
+  ids = clip_ids.of_names(
+    (film.name for film in films if film.name not in later), later
+  )
+  entries = []
+  for film in films:
+    name = file_names.as_name(film.name)
+    path = scanner.resolve(inventory.folder, name)
+    entries.append(Entry(ids[film.name], film.name, path))
+  return entries
+
+
+def _is_later(film: inventories.Item) -> bool:
+  """Whether sets that are older than this suffix don't have such a film."""
+  return film.followed or not film.name.lower().endswith(scanner.FIRST)
 
 
 def cut_task(
@@ -146,31 +130,28 @@ def cut_task(
   return decode_pool.DecodeTask(film.path or '', cut=how, sampling=costs)
 
 
-def cut_clips(film: Entry, result: decode_pool.DecodeResult) -> Iterator[Entry]:
+def cut_clips(
+  film: Entry,
+  result: decode_pool.DecodeResult,
+  ids: Collection[str] = (),
+) -> Iterator[Entry]:
   """Yields the clips of a film; one with a reason if it can't be cut.
 
   Args:
     film: A whole one.
     result: What came of its `cut_task`.
+    ids: Those of all films of the folder.
   """
   if not result.ok:
     # Without a path it isn't tried again.
     yield dataclasses.replace(
-      film, path=None, reason=result.reason, message=result.message
+      film,
+      clip_id=clip_ids.of_failed(film.clip_id, ids),
+      path=None,
+      reason=result.reason,
+      message=file_names.printable(result.message),
     )
     return
   for number, (start, end) in enumerate(itertools.pairwise(result.times)):
     clip_id = f'{film.clip_id}#{number:04d}'
     yield dataclasses.replace(film, clip_id=clip_id, start=start, end=end)
-
-
-def _clip_ids(names: Sequence[str]) -> list[str]:
-  """Returns names without suffix; with it where two would be the same."""
-  stems = [name.rpartition('.')[0] for name in names]
-  seen: dict[str, int] = {}
-  for stem in stems:
-    seen[stem] = seen.get(stem, 0) + 1
-  return [
-    name if seen[stem] > 1 else stem
-    for name, stem in zip(names, stems, strict=True)
-  ]

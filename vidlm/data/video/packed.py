@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from vidlm.core import file_names
+
 # Columns of Parquet files that hold videos, or images.
 VIDEO_COLUMNS = ('video', 'mp4', 'video_bytes', 'bytes', 'image')
 _ID_COLUMNS = ('clip_id', 'id', '__key__', 'key', 'video_id', 'videoID')
@@ -28,7 +30,8 @@ class Member:
   """A file in a tar, or a row of a Parquet file.
 
   Attributes:
-    name: As the tar or the row says; '' where it doesn't.
+    name: As the tar (as text; see `core.file_names`) or the row says; ''
+      where it doesn't.
     packed: Where it is.
     size: Bytes; 0 where unknown.
   """
@@ -65,7 +68,8 @@ def members(path: str) -> Iterator[Member]:
     DamagedError: When it comes to what it can't read; members before that
       have been yielded.
   """
-  return _rows(path) if path.endswith('.parquet') else _tar_members(path)
+  is_table = path.lower().endswith('.parquet')
+  return _rows(path) if is_table else _tar_members(path)
 
 
 def _tar_members(path: str) -> Iterator[Member]:
@@ -80,7 +84,9 @@ def _tar_members(path: str) -> Iterator[Member]:
         if item.offset_data + item.size > total:
           raise DamagedError(f'{path}: ends within {item.name!r}')
         yield Member(
-          item.name, f'tar:{item.offset_data}:{item.size}', item.size
+          file_names.as_text(item.name),
+          f'tar:{item.offset_data}:{item.size}',
+          item.size,
         )
         # Else all are kept; typeshed doesn't know it.
         tar.members = []  # type: ignore[attr-defined]

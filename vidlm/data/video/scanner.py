@@ -6,28 +6,48 @@ files are nobody's: macOS leaves a `._name.mp4` beside every name.mp4.
 """
 
 import os
-import pathlib
 from collections.abc import Iterator
 
+from vidlm.data.video import walk
+
+Folder = walk.Folder
+resolve = walk.resolve
+
+# The suffixes of videos that always were listed; see `clip_ids`.
+FIRST = (
+  '.mp4',
+  '.m4v',
+  '.mov',
+  '.mkv',
+  '.webm',
+  '.avi',
+  '.mpg',
+  '.mpeg',
+  '.ts',
+  '.flv',
+  '.wmv',
+  '.3gp',
+  '.ogv',
+  '.gif',
+)
+# By demuxer, in the order of `decoding`'s list of those allowed. Of a name
+# without suffix each is tried in this order.
+_LATER = (
+  # mov, mp4, 3gp, 3g2, mj2
+  *('.qt', '.3gpp', '.3g2', '.3gp2', '.mj2', '.mp4v', '.mpg4', '.f4v', '.ismv'),
+  *('.mk3d', '.divx'),  # matroska, avi
+  *('.mts', '.m2ts', '.m2t', '.tp', '.trp', '.tod'),  # mpegts
+  *('.vob', '.m2p', '.mpe', '.evo', '.vro'),  # mpeg
+  *('.asf', '.wm', '.dvr-ms'),  # asf
+  *('.ogm', '.apng'),
+  # Streams without a container: mpegvideo, h264, hevc
+  *('.m1v', '.m2v', '.mpv', '.mp2v'),
+  *('.h264', '.264', '.avc', '.h265', '.265', '.hevc'),
+)
 # In lower case; names are compared without regard to it.
 SUFFIXES = {
-  'video': (
-    '.mp4',
-    '.m4v',
-    '.mov',
-    '.mkv',
-    '.webm',
-    '.avi',
-    '.mpg',
-    '.mpeg',
-    '.ts',
-    '.flv',
-    '.wmv',
-    '.3gp',
-    '.ogv',
-    '.gif',
-  ),
-  'image': ('.jpg', '.jpeg', '.png', '.webp'),
+  'video': (*FIRST, *_LATER),
+  'image': ('.jpg', '.jpeg', '.png', '.webp', '.avif'),
   # Files that hold videos or images: see `packed`.
   'archive': ('.tar', '.parquet'),
   'annotations': ('.json', '.jsonl', '.csv', '.tsv', '.txt', '.parquet'),
@@ -52,44 +72,35 @@ def without_suffix(name: str, *kinds: str) -> str:
   return name
 
 
-def scan(root: str | os.PathLike, *kinds: str) -> Iterator[str]:
+def scan(root: str | os.PathLike | Folder, *kinds: str) -> Iterator[str]:
   """Yields the names of files of these kinds below a folder, relative to it.
 
   A folder's own files come before those of its subfolders, both sorted. Links
-  to folders are not followed; links to files are listed, and `resolve` tells
-  where they lead.
+  to folders are followed only if the folder says so; links to files are
+  listed, and `resolve` tells where they lead.
 
   Args:
     root: The folder.
     *kinds: Keys of SUFFIXES.
   """
+  folder = Folder.of(root)
   wanted = suffixes(*kinds)
-  top = pathlib.Path(root)
-  for folder, subfolders, names in os.walk(top):
-    subfolders[:] = _shown(subfolders)
-    place = pathlib.Path(folder).relative_to(top).as_posix()
-    prefix = '' if place == '.' else f'{place}/'
-    for name in _shown(names):
-      if name.lower().endswith(wanted):
-        yield prefix + name
+  for found in walk.walk(folder, hidden=False):
+    if found.name.lower().endswith(wanted) and (
+      not found.reason or _is_link_to_file(folder, found)
+    ):
+      yield found.name
+
+
+def _is_link_to_file(folder: Folder, found: walk.Found) -> bool:
+  path = os.path.join(folder.path, found.name)
+  return found.reason == 'link_leads_out' and not os.path.isdir(path)
 
 
 def names_in(folder: str | os.PathLike, *kinds: str) -> list[str]:
   """Lists files of these kinds in a folder, not below it, sorted."""
-  return [name for name in _shown(os.listdir(folder)) if is_kind(name, *kinds)]
-
-
-def _shown(names: list[str]) -> list[str]:
-  return sorted(name for name in names if not name.startswith('.'))
-
-
-def resolve(root: str | os.PathLike, name: str) -> str | None:
-  """Returns the absolute path of a file in a folder; None if it leads out."""
-  try:
-    folder = pathlib.Path(root).resolve()
-    path = (folder / name).resolve()
-    # From Python 3.13 on a loop of links is no error, but stays a link.
-    inside = path.is_relative_to(folder) and not path.is_symlink()
-  except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL
-    return None
-  return str(path) if inside else None
+  return sorted(
+    name
+    for name in os.listdir(folder)
+    if not name.startswith('.') and is_kind(name, *kinds)
+  )
