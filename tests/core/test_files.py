@@ -188,6 +188,9 @@ def test_where_nothing_can_be_written(tmp_path):
     files.make_folder(tmp_path / 'file/x', '--output')
   with pytest.raises(ValueError, match=r'^/.*file: File exists; choose'):
     files.make_folder(tmp_path / 'file')
+  name = os.fsdecode(b'caf\xe9')
+  with pytest.raises(ValueError, match=r'^--output=caf\\udce9: .* no UTF-8'):
+    files.make_folder(name, '--output')
 
 
 def test_json_has_one_style(tmp_path):

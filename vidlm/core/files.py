@@ -20,6 +20,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from vidlm.core import file_names
+
 PathLike = str | os.PathLike[str]
 
 _PARTIAL = '.partial'
@@ -199,9 +201,15 @@ def make_folder(path: PathLike, flag: str = '') -> None:
     flag: What the user gave the path with, for the message.
 
   Raises:
-    ValueError: If that can't be.
+    ValueError: If that can't be, or what we write with can't take its name.
   """
   folder = _path(path)
+  shown = file_names.printable(os.fspath(path))
+  if flag == '--output' and shown != os.fspath(path):
+    raise ValueError(
+      f'{flag}={shown}: this name is no UTF-8, and what sets are written with '
+      'takes no other; choose another folder'
+    )
   try:
     if _is_remote(path):
       folder.mkdir(parents=True, exist_ok=True)
