@@ -21,8 +21,8 @@ def locate(root, *names: str) -> list[listing.Entry]:
 
 
 def test_as_it_is_written(tmp_path, caplog) -> None:
-  root = put(tmp_path, 'a.mp4', 'A.mp4', 'sub/b.mkv', 'c.264.mp4')
-  names = 'a.mp4', 'A', 'sub/b', './sub//b.mkv', 'c.264', 'gone'
+  root = put(tmp_path, 'a.mp4', 'A.mp4', 'sub/b.mkv', 'c.264.mp4', 'd.webp')
+  names = 'a.mp4', 'A', 'sub/b', './sub//b.mkv', 'c.264', 'd', 'gone'
   found = locate(root, *names)
   assert [entry.video for entry in found] == [
     'a.mp4',
@@ -30,6 +30,7 @@ def test_as_it_is_written(tmp_path, caplog) -> None:
     'sub/b.mkv',
     'sub/b.mkv',
     'c.264.mp4',
+    'd.webp',
     'gone',
   ]
   assert found[-1].reason == 'not_found' and not found[0].reason

@@ -36,9 +36,9 @@ class Lookup:
 
     Args:
       entries: With the name of a video. Where there is no file of just this
-        name, each suffix of a video is tried; last, a name that differs in
-        upper and lower case only, or in how Unicode writes an accent, if that
-        leaves no doubt.
+        name, each suffix of a video, then of a picture, is tried; last, a
+        name that differs in upper and lower case only, or in how Unicode
+        writes an accent, if that leaves no doubt.
 
     Returns:
       Entries with paths, or with a reason why they have none.
@@ -67,7 +67,7 @@ class Lookup:
       path = scanner.resolve(self._folder, name)
       if path is None:
         return self._missing(entry, 'outside_folder', 'leads out of'), False
-      for suffix in ('', *scanner.suffixes('video')):
+      for suffix in ('', *scanner.suffixes('video', 'image')):
         if os.path.isfile(path + suffix):
           return self._found(entry, path + suffix), False
     close = self._close_to(os.path.relpath(path, self._root)) if path else ()

@@ -39,7 +39,7 @@ _LATER = (
   *('.mts', '.m2ts', '.m2t', '.tp', '.trp', '.tod'),  # mpegts
   *('.vob', '.m2p', '.mpe', '.evo', '.vro'),  # mpeg
   *('.asf', '.wm', '.dvr-ms'),  # asf
-  *('.ogm', '.apng'),
+  '.ogm',
   # Streams without a container: mpegvideo, h264, hevc
   *('.m1v', '.m2v', '.mpv', '.mp2v'),
   *('.h264', '.264', '.avc', '.h265', '.265', '.hevc'),
@@ -47,7 +47,8 @@ _LATER = (
 # In lower case; names are compared without regard to it.
 SUFFIXES = {
   'video': (*FIRST, *_LATER),
-  'image': ('.jpg', '.jpeg', '.png', '.webp', '.avif'),
+  # Some of them are films: see `sniff`.
+  'image': ('.jpg', '.jpeg', '.png', '.apng', '.webp', '.avif'),
   # Files that hold videos or images: see `packed`.
   'archive': ('.tar', '.parquet'),
   'annotations': ('.json', '.jsonl', '.csv', '.tsv', '.txt', '.parquet'),

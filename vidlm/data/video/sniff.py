@@ -40,6 +40,7 @@ def _is_program_stream(head: bytes) -> bool:
 # Suffix -> whether a file that begins so is a film, and what else it is.
 _FILMS: dict[str, tuple[Callable[[bytes], bool], str]] = {
   '.png': (_is_animated_png, 'image'),
+  '.apng': (_is_animated_png, 'image'),
   '.webp': (_is_animated_webp, 'image'),
   '.avif': (_is_animated_avif, 'image'),
   '.ogg': (_has_ogg_video, 'no_video_stream'),
