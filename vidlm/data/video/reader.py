@@ -11,7 +11,7 @@ import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vidlm.data.video import sampling
+from vidlm.data.video import orientation, sampling
 
 # Every code a clip may fail with, here or in `worker`.
 REASONS = {
@@ -108,7 +108,7 @@ class RgbConverter:
     pixel_aspect: fractions.Fraction | None = None,
   ):
     self._size = size
-    self._aspect = float(pixel_aspect or 1)
+    self._aspect = pixel_aspect
     self._limits = limits
     # A stream may change size midway; a clip has one.
     self._shape: tuple[int, int] | None = None
@@ -126,18 +126,14 @@ class RgbConverter:
       interpolation='BICUBIC' if enlarges else 'AREA',
       threads=1,
     )
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns))
+    return orientation.upright(rgb, orientation.of_frame(frame))
 
   def _target(self, frame: Any) -> tuple[int, int]:
     """Returns the size to scale to, before the frame is turned upright."""
-    width, height = float(frame.width), float(frame.height)
-    if 0.1 < self._aspect < 10:  # beyond, the header is wrong
-      width *= self._aspect
-    if self._size is not None:
-      scale = self._size / min(width, height)
-      width, height = width * scale, height * scale
-    shape = max(1, round(width)), max(1, round(height))
+    aspect = orientation.pixel_aspect(self._aspect, orientation.of_frame(frame))
+    coded = frame.width, frame.height
+    most = self._limits.max_pixels
+    shape = orientation.shape(coded, aspect, self._size, most)
     check_size(*shape, self._limits)
     return shape
 
@@ -147,6 +143,7 @@ class FrameReader:
 
   def __init__(self, container: Any, stream: Any, limits: sampling.Limits):
     self._limits = limits
+    self._orientation = orientation.Persistence()
     self._container = container
     self._stream = stream
     self._origin = stream.start_time or 0
@@ -245,6 +242,7 @@ class FrameReader:
           f'more than {self._limits.max_decoded_frames} frames to decode',
         )
       check_size(frame.width, frame.height, self._limits)
+      self._orientation.hand_on(frame)
       yield frame
 
   def _packets_from(self, target: int) -> Iterator[Any]:
