@@ -17,7 +17,7 @@ import dataclasses
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av
@@ -26,6 +26,7 @@ from jaxtyping import Float, UInt8
 
 from vidlm.data.video import reader as frames_lib
 from vidlm.data.video import sampling as sampling_lib
+from vidlm.data.video import streams
 
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
@@ -187,7 +188,7 @@ def _convert(
 def open_video(
   path: str, limits: sampling_lib.Limits
 ) -> Iterator[tuple[Any, Any]]:
-  """Opens a file's first video stream: yields the container and the stream.
+  """Opens a file's film: yields the container and the stream.
 
   Raises:
     DecodeError: Also for what libav raises in the body of the `with`.
@@ -223,15 +224,9 @@ def open_video(
 
 
 def _video_stream(container: Any, limits: sampling_lib.Limits) -> Any:
-  # A picture attached to a song is a video stream too, to libav.
-  streams: Sequence[Any] = [
-    stream
-    for stream in container.streams.video
-    if not stream.disposition & av.stream.Disposition.attached_pic
-  ]
-  if not streams:
+  stream = streams.choose(container.streams.video, limits)
+  if stream is None:
     raise DecodeError('no_video_stream', 'no video stream')
-  stream = streams[0]
   context = stream.codec_context
   if context is None:
     raise DecodeError('no_decoder', 'no decoder for its video')
