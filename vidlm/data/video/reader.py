@@ -11,7 +11,7 @@ import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vidlm.data.video import orientation, sampling
+from vidlm.data.video import deinterlace, orientation, sampling
 
 # Every code a clip may fail with, here or in `worker`.
 REASONS = {
@@ -169,7 +169,7 @@ class FrameReader:
       DecodeError: If a frame that is needed can't be had.
     """
     wanted = [self._ticks(time) for time in times]
-    frames = self._frames_from(wanted[0])
+    frames = self._whole_frames_from(wanted[0])
     shown, shown_at = None, 0
     position = jumped = 0
     while position < len(wanted):
@@ -190,7 +190,7 @@ class FrameReader:
       if jumped < position < len(wanted):
         jumped = position
         if self._may_jump(shown_at, wanted[position]):
-          frames = self._frames_from(wanted[position])
+          frames = self._whole_frames_from(wanted[position])
           shown = None
 
   def all_frames(self) -> Iterator[tuple[float, Any]]:
@@ -219,6 +219,13 @@ class FrameReader:
       found = entries.search_timestamp(target - margin, backward=True)
       return found >= 0 and entries[found].timestamp > position
     return (target - position) * self._stream.time_base > 10
+
+  def _whole_frames_from(self, target: int) -> Iterator[Any]:
+    """Decodes likewise, and makes interlaced frames whole."""
+    lead = 4 / (self._stream.average_rate or 25) / self._stream.time_base
+    return deinterlace.whole_frames_from(
+      self._frames_from, target, self._origin, math.ceil(lead)
+    )
 
   def _frames_from(self, target: int) -> Iterator[Any]:
     """Decodes from a keyframe shown at or before the target."""
