@@ -107,6 +107,13 @@ WANTED = json.loads((FOLDER / 'batches.json').read_text())
 @pytest.mark.parametrize('case', [*configs()], ids=lambda case: case[0])
 def test_batches_are_those_of_before(case) -> None:
   name, config = case
+  if name.startswith(('clip text', 'clip mixture')):
+    # It was taught as a black clip then.
+    with pytest.raises(
+      ValueError, match='golden_clip_text: 4 of 4 examples are'
+    ):
+      made(config)
+    return
   assert made(config) == WANTED[name]
   if 'caption' in name:
     assert ordered(config) == WANTED[f'{name} in order']

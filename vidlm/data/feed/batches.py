@@ -16,8 +16,10 @@ from jaxtyping import Int
 
 from vidlm.core import prefetch
 from vidlm.data.feed import (
+  coverage,
   examples,
   features,
+  first_look,
   frame_cache,
   order,
   seqio_import,
@@ -39,6 +41,7 @@ class DatasetConfig:
     seed: Decides the order, the augmentation and the choice of captions.
     frames: How frames are sampled.
     converter: 'encoder_decoder' for the VLM; 'dual_encoder' for two towers.
+    allow_missing: Whether a set may keep less than a tenth of its rows.
   """
 
   mixture_or_task: Any
@@ -47,6 +50,7 @@ class DatasetConfig:
   seed: int = 0
   frames: frame_cache.FrameOptions = frame_cache.FrameOptions()
   converter: str = 'encoder_decoder'
+  allow_missing: bool = False
 
 
 def make_feed(
@@ -58,12 +62,13 @@ def make_feed(
   """Returns start_step -> this process's batches from that step on.
 
   A name that only seqio knows is trained on through seqio's own pipeline,
-  whose order is its own (`seqio_pipeline`).
+  whose order is its own (`seqio_pipeline`). The first process says what the
+  sets have, and what of it is lost (`first_look`).
 
   Raises:
     FileNotFoundError: If a clip set or a vocabulary isn't there.
     ValueError: If the batch can't be split over the processes, or the task
-      isn't known or can't be trained on.
+      isn't known, can't be trained on, or is next to nothing of its set.
   """
   # gin hands over whatever it was given.
   if not isinstance(config.batch_size, int) or config.batch_size < 1:
@@ -76,6 +81,8 @@ def make_feed(
       'processes'
     )
   maker = _maker(config)
+  if maker is not None and process_index == 0:
+    first_look.say(maker.parts, config, train_steps)
   if maker is None:
     with seqio_import.quietly():
       from vidlm.data.feed import seqio_pipeline
@@ -167,6 +174,10 @@ class _Maker:
     parts: Sequence[examples.Component],
     frames: frame_cache.FrameOptions,
   ):
+    first_look.check(parts, config)
+    for part in parts:
+      name = f'task {part.name}'
+      coverage.check(name, part.table.coverage, config.allow_missing)
     self.parts = parts
     self._config = config
     self._frames = frames

@@ -13,11 +13,11 @@ from jaxtyping import Int, Int32
 
 from vidlm.data.feed import index_shuffle
 
-_BLOCK = 1024
+BLOCK = 1024  # Examples within which a mixture's rates hold.
 
 
 def block_counts(
-  rates: Sequence[float | int], block: int = _BLOCK
+  rates: Sequence[float | int], block: int = BLOCK
 ) -> Int[np.ndarray, 'c']:
   """Examples of each component in a block, by largest remainder.
 
@@ -26,7 +26,8 @@ def block_counts(
       would never be drawn.
   """
   shares = np.asarray(rates, np.float64)
-  if len(shares) == 0 or (shares <= 0).any():
+  # Of NaN nothing is true.
+  if len(shares) == 0 or not ((shares > 0) & (shares < np.inf)).all():
     raise ValueError(f'mixing rates must be positive, got {list(rates)}')
   exact = shares / shares.sum() * block
   counts = np.floor(exact).astype(np.int64)
@@ -60,7 +61,7 @@ def components(
   counts = block_counts(rates)
   chosen, ordinals = np.empty_like(numbers), np.empty_like(numbers)
   for position, number in enumerate(numbers):
-    block, offset = divmod(int(number), _BLOCK)
+    block, offset = divmod(int(number), BLOCK)
     labels = _block_labels(tuple(counts.tolist()), seed, block)
     c = labels[offset]
     before = np.count_nonzero(labels[:offset] == c)

@@ -15,7 +15,7 @@ import seqio
 import tensorflow as tf
 from absl import logging
 
-from vidlm.data.feed import features, frame_cache, pixels
+from vidlm.data.feed import features, first_look, frame_cache, pixels
 
 _SPLIT = 'train'
 
@@ -92,6 +92,11 @@ def _check(provider: Any, config: Any) -> None:
     raise ValueError(
       f"seqio task {name}: no feature 'targets', only {sorted(found)}"
     )
+  if 'frames' not in found and config.converter == first_look.DUAL_ENCODER:
+    raise ValueError(
+      f"seqio task {name}: no feature 'frames', only {sorted(found)}; two "
+      'towers would be taught a black picture'
+    )
   if 'frames' in found and config.frames.augment:
     raise ValueError(
       f'seqio task {name}: AUGMENT jitters stored JPEG frames; these come '
@@ -115,6 +120,7 @@ def _batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   convert = features.CONVERTERS[config.converter]
   options = config.frames
+  contrasts = config.converter == first_look.DUAL_ENCODER
   for batch in _chunks(dataset.as_numpy_iterator(), share):
     frames, masks = zip(*(_frames(x, options) for x in batch), strict=True)
     made = features.Features(
@@ -123,6 +129,11 @@ def _batches(
       [_ids(example.get('inputs')) for example in batch],
       [_ids(example['targets']) for example in batch],
     )
+    if contrasts and not made.frame_mask.any(1).all():
+      raise ValueError(
+        f'seqio task {config.mixture_or_task}: an example without a frame; two '
+        'towers would be taught a black picture, so filter it out'
+      )
     yield convert(made, config.task_feature_lengths)
 
 

@@ -13,12 +13,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidlm.data.feed import examples as examples_lib
-from vidlm.data.feed import frame_cache, seqio_import
+from vidlm.data.feed import frame_cache, mixing, seqio_import
 
 FrameOptions = frame_cache.FrameOptions
 
 CAPTION_PROMPT = 'Generate the alt-text:'  # paper, section 4.2
 QUESTION_PROMPT = 'Answer in en: {question}'  # paper, section 5.4
+# What a kind of task asks without a prompt of its own.
+PROMPTS = {
+  'caption': CAPTION_PROMPT,
+  'question': QUESTION_PROMPT,
+  'label': CAPTION_PROMPT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,7 @@ class ClipTask:
       default the clip set's own.
     prompt: The instruction; '{question}' is filled in.
     kinds: Kinds of instruction to keep; all by default.
-    limit: Only the first so many clips.
+    limit: Only the first so many clips; of kind 'text' lines.
   """
 
   name: str
@@ -55,6 +61,15 @@ class ClipTask:
   kinds: Sequence[str] = ()
   limit: int | None = None
 
+  def __post_init__(self) -> None:
+    # gin hands over whatever it was given.
+    if self.limit is None or (type(self.limit) is int and self.limit > 0):
+      return
+    raise ValueError(
+      f'task {self.name}: limit={self.limit!r}: need a whole number of clips, '
+      'at least 1, or None for all'
+    )
+
   def examples(self) -> examples_lib.ExampleTable:
     """Reads the table of examples.
 
@@ -63,24 +78,19 @@ class ClipTask:
     """
     clips = os.path.join(self.data_dir, self.clips)
     texts = os.path.join(self.data_dir, self.texts) if self.texts else None
-    if self.kind == 'caption':
-      return examples_lib.caption_examples(
-        clips, self.split, self.prompt or CAPTION_PROMPT, texts, self.limit
-      )
-    if self.kind == 'question':
-      return examples_lib.question_examples(
-        clips, self.split, self.prompt or QUESTION_PROMPT, texts, self.kinds
-      )
-    if self.kind == 'label':
-      return examples_lib.label_examples(
-        clips, self.split, self.prompt or CAPTION_PROMPT
-      )
     if self.kind == 'text':
-      return examples_lib.text_examples(texts or clips)
-    raise ValueError(
-      f'task {self.name}: kind {self.kind!r} is none of caption, question, '
-      'label, text'
-    )
+      return examples_lib.text_examples(texts or clips, self.limit)
+    if self.kind not in PROMPTS:
+      raise ValueError(
+        f'task {self.name}: kind {self.kind!r} is none of caption, question, '
+        'label, text'
+      )
+    asked = clips, self.split, self.prompt or PROMPTS[self.kind]
+    if self.kind == 'label':
+      return examples_lib.label_examples(*asked, self.limit)
+    if self.kind == 'caption':
+      return examples_lib.caption_examples(*asked, texts, self.limit)
+    return examples_lib.question_examples(*asked, texts, self.kinds, self.limit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +103,11 @@ class ClipMixture:
   """
 
   name: str
-  tasks: Sequence[Sequence[Any]]
+  tasks: Sequence[Any]
 
   def __post_init__(self) -> None:
     # gin hands lists over; hashing needs tuples.
-    object.__setattr__(self, 'tasks', tuple(tuple(t) for t in self.tasks))
+    object.__setattr__(self, 'tasks', mixing.pairs(self.name, self.tasks))
 
 
 # Name -> description: what a name in MIXTURE_OR_TASK may stand for.
@@ -109,7 +119,11 @@ def describe(task: ClipTask | ClipMixture) -> str:
 
   A name that is known already is taken over by the new description. Nothing is
   read, and seqio isn't asked for; `register` is for its registries.
+
+  Raises:
+    ValueError: If two parts of a mixture have one name.
   """
+  mixing.rates(task)
   _described[task.name] = task
   if isinstance(task, ClipMixture):
     for part, _ in task.tasks:
@@ -137,7 +151,9 @@ def components(task: ClipTask | ClipMixture) -> list[examples_lib.Component]:
     FileNotFoundError: If a clip set or a vocabulary isn't there.
     ValueError: If the tasks of a mixture differ in their vocabulary.
   """
-  parts = dict(sorted(_rates(task).items()))
+  parts = dict(sorted(mixing.rates(task).items()))
+  shares = {name: rate for name, (_, rate) in parts.items()}
+  mixing.check_drawable(task.name, shares)
   found = []
   for part, rate in parts.values():
     part.vocabulary.encode('')  # a missing file is said here
@@ -148,39 +164,22 @@ def components(task: ClipTask | ClipMixture) -> list[examples_lib.Component]:
   return found
 
 
-def _rates(
-  task: ClipTask | ClipMixture,
-) -> dict[str, tuple[ClipTask, float]]:
-  """Tasks by name with their rates, as `seqio.Mixture.get_rate` has them."""
-  if isinstance(task, ClipTask):
-    return {task.name: (task, 1.0)}
-  rates: dict[str, tuple[ClipTask, float]] = {}
-  # What is in mixtures of the mixture comes first: sums of floats differ.
-  for part, rate in sorted(_parts(task), key=lambda p: type(p[0]) is ClipTask):
-    inside_of = _parts(part) if isinstance(part, ClipMixture) else [(part, 1.0)]
-    whole = sum(share for _, share in inside_of)
-    for name, (inside, share) in _rates(part).items():
-      before = rates.setdefault(name, (inside, 0.0))
-      if before[0] != inside:
-        raise _namesakes(task, name)
-      rates[name] = inside, before[1] + rate * share / whole
-  return rates
+def prompts(task: ClipTask | ClipMixture) -> dict[str, list[str]]:
+  """The prompts of each kind of task, the most drawn first.
 
-
-def _parts(
-  mixture: ClipMixture,
-) -> list[tuple[ClipTask | ClipMixture, float]]:
-  """Its parts with their rates; of one named twice, the last."""
-  found: dict[str, tuple[ClipTask | ClipMixture, float]] = {}
-  for part, rate in mixture.tasks:
-    if found.setdefault(part.name, (part, 0.0))[0] != part:
-      raise _namesakes(mixture, part.name)
-    found[part.name] = part, float(rate)
-  return list(found.values())
-
-
-def _namesakes(mixture: ClipMixture, name: str) -> ValueError:
-  return ValueError(f'mixture {mixture.name}: two tasks are called {name!r}')
+  Questions have a template with `{question}`; text without clips has prompts
+  of its own, which are not here.
+  """
+  found: dict[str, dict[str, float]] = {}
+  for part, rate in mixing.rates(task).values():
+    if part.kind in PROMPTS:
+      own = found.setdefault(part.kind, {})
+      prompt = part.prompt or PROMPTS[part.kind]
+      own[prompt] = own.get(prompt, 0.0) + rate
+  return {
+    kind: sorted(own, key=lambda prompt: (-own[prompt], prompt))
+    for kind, own in sorted(found.items())
+  }
 
 
 def register(

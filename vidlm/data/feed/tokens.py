@@ -30,6 +30,11 @@ class TextVocabulary(abc.ABC):
     """Id of the end of a text."""
 
   @property
+  def unk_id(self) -> int:
+    """Id of what there is no piece for; -1 if there is always one."""
+    return -1
+
+  @property
   @abc.abstractmethod
   def prompt_ends(self) -> tuple[list[int], list[int]]:
     """Ids before and after an instruction."""
@@ -42,6 +47,10 @@ class TextVocabulary(abc.ABC):
   @abc.abstractmethod
   def encode(self, text: str) -> list[int]:
     """Ids of a text, without its end."""
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Text of ids up to the first end of a text, for messages at least."""
+    return ' '.join(map(str, ids))
 
 
 def prompt_ids(

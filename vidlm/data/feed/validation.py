@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from vidlm.data.feed import batches, tasks
+from vidlm.data.feed import batches, first_look, tasks
 from vidlm.data.feed import examples as examples_lib
 from vidlm.training import objective as objective_lib
 from vidlm.training import scoring
@@ -234,6 +234,10 @@ def _examples(
       jax.process_index(),
       count,
     )
+  for scored, own in found.items():
+    vocabulary = own.config.mixture_or_task.vocabulary
+    part = examples_lib.Component(scored, own.table, vocabulary)
+    first_look.look_at_scored(part, own.config, says=own.process_index == 0)
   return found
 
 

@@ -139,6 +139,11 @@ class Vocabulary(_Framed):
     """Id of the beginning of a text; -1 if there is none."""
     return self.processor.bos_id()
 
+  @property
+  def unk_id(self) -> int:
+    """Id of what there is no piece for."""
+    return self.processor.unk_id()
+
   def encode(self, text: str) -> list[int]:
     """Ids of a text, without end of sentence."""
     return self._encoder.EncodeAsIds(text)
@@ -215,6 +220,13 @@ class TokenizerFile(_Framed):
   def bos_id(self) -> int:
     """Id of the beginning of a text; -1 if there is none."""
     found = self.tokenizer.token_to_id('<bos>')
+    return -1 if found is None else found
+
+  @property
+  def unk_id(self) -> int:
+    """Id of what there is no piece for; -1 where bytes stand for it."""
+    name = getattr(self.tokenizer.model, 'unk_token', None) or '<unk>'
+    found = self.tokenizer.token_to_id(name)
     return -1 if found is None else found
 
   def encode(self, text: str) -> list[int]:

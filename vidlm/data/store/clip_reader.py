@@ -135,8 +135,9 @@ class ClipReader:
     return self.index()['clip_id'].to_pylist()
 
   def texts(self) -> list[list[str]]:
-    """Captions of each clip."""
-    return self.index()['texts'].to_pylist()
+    """Captions of each clip; a null is none."""
+    stored = self.index()['texts'].to_pylist()
+    return [[text for text in own or () if text is not None] for own in stored]
 
   def questions(self) -> list[tuple[list[str], list[str]]]:
     """Questions and answers of each clip."""
@@ -146,7 +147,7 @@ class ClipReader:
 
   def labels(self) -> list[str]:
     """Class name of each clip; '' for none."""
-    return self.index()['label'].to_pylist()
+    return [label or '' for label in self.index()['label'].to_pylist()]
 
 
 def _shard_paths(data_dir: str, split: str, number: int) -> list[str]:
