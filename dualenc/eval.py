@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Float
 
 from dualenc import shared
@@ -85,6 +87,7 @@ class _Asked:
     config: What is asked.
     split: Its name.
     reader: Its clips.
+    texts: Those of each clip that say something.
     annotated: Ids of the split.
     known_missing: Those of them that may lack.
     classes: Names that compete, in classification.
@@ -93,6 +96,7 @@ class _Asked:
   config: EvalConfig
   split: str
   reader: clips_lib.ClipReader
+  texts: Sequence[Sequence[str]]
   annotated: Sequence[str]
   known_missing: Sequence[str]
   classes: Sequence[str] = ()
@@ -109,12 +113,14 @@ class _Asked:
     reader = clips_lib.open_clips(config.clip_dataset, split)
     found = clip_sets.annotated(reader, config.allow_unavailable)
     classes: Sequence[str] = ()
+    texts: list[list[str]] = []
     if config.protocol.kind == protocols.RETRIEVAL:
-      protocols.check_texts(config.task, reader.texts())
+      texts = clip_sets.texts(reader)
+      protocols.check_texts(config.task, texts)
     else:
       classes = clip_sets.class_names(reader, config.classes)
       protocols.check_classes(config.task, classes)
-    return cls(config, split, reader, **found, classes=classes)
+    return cls(config, split, reader, texts, **found, classes=classes)
 
 
 def evaluate(
@@ -159,8 +165,22 @@ def evaluate(
     ),
     'clip_dataset': config.clip_dataset,
     **config.views.describe(towers.model.img.num_frames),
+    'max_length': towers.text_length,
+    'checkpoint': towers.checkpoint,
+    'clips_per_device': config.clips_per_device,
+    'processes': jax.process_count(),
   }
-  if output and processes.is_first():
+  return _finish(scores, output)
+
+
+def _finish(scores: dict[str, Any], output: str | None) -> dict[str, Any]:
+  """Says what scores mean, and writes them; in the first process alone."""
+  if not processes.is_first():
+    return scores
+  protocol = scores['protocol']
+  for name, why in protocol.get('meaningless', {}).items():
+    logging.warning('WARNING: %s: %s is %s', protocol['task'], name, why)
+  if output:
     files.make_folder(os.path.dirname(output) or '.')
     files.write_text(output, json.dumps(scores, indent=2))
   return scores
@@ -169,22 +189,26 @@ def evaluate(
 def _retrieval(
   towers: Towers, asked: _Asked, zimg: Float[np.ndarray, 'n E']
 ) -> dict[str, Any]:
-  ids = list(asked.reader.clip_ids())
-  pairs = [
-    (clip_id, text)
-    for clip_id, texts in zip(ids, asked.reader.texts(), strict=True)
-    for text in texts
-  ]
+  # A clip that nothing asks for competes with nobody, as while training.
+  rows = [row for row, texts in enumerate(asked.texts) if texts]
+  every = asked.reader.clip_ids()
+  ids = [every[row] for row in rows]
+  silent = sorted(set(every).difference(ids))
+  pairs = [(every[row], text) for row in rows for text in asked.texts[row]]
   ztxt = shared.embed_texts(towers, [text for _, text in pairs])
-  return retrieval.evaluate(
-    ztxt @ zimg.T,
+  scores = retrieval.evaluate(
+    ztxt @ zimg[rows].T,
     [clip_id for clip_id, _ in pairs],
     ids,
     split=asked.split,
-    annotated_video_ids=asked.annotated,
+    annotated_video_ids=[i for i in asked.annotated if i not in silent],
     known_missing=asked.known_missing,
     dual_softmax_scale=asked.config.dual_softmax_scale,
   )
+  scores['protocol']['prompt'] = 'none: the captions themselves ask'
+  if silent:
+    scores['protocol']['without_text'] = silent
+  return scores
 
 
 def _classification(
@@ -197,12 +221,14 @@ def _classification(
     prompts.load(templates),
   )
   column = {name: i for i, name in enumerate(asked.classes)}
-  return classification.evaluate(
+  scores = classification.evaluate(
     zimg @ zcls.T,
-    np.array([column[label] for label in asked.reader.labels()]),
+    np.array([column[own] for own in clip_sets.labels_of(asked.reader)]),
     list(asked.reader.clip_ids()),
     split=asked.split,
     templates=templates,
     annotated_clip_ids=asked.annotated,
     known_missing=asked.known_missing,
   )
+  scores['protocol']['prompt'] = list(prompts.load(templates))
+  return scores

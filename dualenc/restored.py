@@ -13,7 +13,7 @@ from vidlm.training import step
 _ZEROS = ('img/temporal_embedding',)
 
 
-def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
+def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int, str]:
   """Reads a dual encoder; clears the gin configuration.
 
   Args:
@@ -22,7 +22,8 @@ def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
       local, gs:// or hf://owner/name. CLIP is read as a model of one frame.
 
   Returns:
-    The model, its parameters, the vocabulary, and tokens a text.
+    The model, its parameters, the vocabulary, tokens a text, and the
+    checkpoint that was read.
 
   Raises:
     FileNotFoundError: If there is nothing to read.
@@ -32,7 +33,7 @@ def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
   if not weights.has_run(folder):
     shape = huggingface.clip_shape(folder)
     if shape is not None:
-      return load_clip(folder, shape)
+      return *load_clip(folder, shape), checkpoint
   with launch.isolated_gin():
     weights.parse_run(folder)
     objective = launch.macro('MODEL')
@@ -43,10 +44,10 @@ def load_run(checkpoint: str) -> tuple[Any, dict[str, Any], Any, int]:
       )
     vocabulary = launch.macro('VOCABULARY')
     length = launch.macro('TASK_FEATURE_LENGTHS')['targets']
-  params = fitting.load_params(
+  read_from, params = fitting.load(
     folder, lambda: step.parameter_shapes(objective), zeros=_ZEROS
   )
-  return objective.model, params, vocabulary, length
+  return objective.model, params, vocabulary, length, read_from
 
 
 def load_clip(

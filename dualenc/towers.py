@@ -32,6 +32,7 @@ class Towers:
     clips_per_device: Clips a device takes at once.
     texts_per_device: Texts a device takes at once.
     devices: To run on; by default all local ones.
+    checkpoint: What they were read from.
   """
 
   model: Any
@@ -41,6 +42,7 @@ class Towers:
   clips_per_device: int = 32
   texts_per_device: int = 256
   devices: Sequence[Any] = ()
+  checkpoint: str = 'in memory'
 
   def embed_text(self, texts: str | Sequence[str]) -> Float[np.ndarray, 'n E']:
     """Unit vectors of texts: a row each."""
@@ -178,8 +180,8 @@ def load_towers(checkpoint: str, **options: Any) -> Towers:
     FileNotFoundError: If there is no model.gin or no finished checkpoint.
     ValueError: If it is damaged, or no dual encoder.
   """
-  model, params, vocabulary, length = restored.load_run(checkpoint)
-  return Towers(model, params, vocabulary, length, **options)
+  *made, read_from = restored.load_run(checkpoint)
+  return Towers(*made, checkpoint=read_from, **options)
 
 
 @functools.lru_cache(maxsize=8)

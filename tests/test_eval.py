@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import json
+import pathlib
 import types
 
 import flax.linen as nn
@@ -15,11 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidlm import eval as eval_lib
+from vidlm.captions import vlm as vlm_lib
+from vidlm.core import launch
 from vidlm.data.feed import pixels, tasks, vocabulary
 from vidlm.data.store import clip_reader, records
 from vidlm.models import decoding, restored, video_vlm
 from vidlm.nn import t5
 
+WORDS = vocabulary.Vocabulary(
+  str(pathlib.Path(__file__).parent / 'testdata' / 'feed' / 'words.model')
+)
 _ANSWERS = {'77': ['dog', 'two'], '78': ['run']}
 
 
@@ -67,7 +73,9 @@ def model(monkeypatch):
     del vlm, kwargs
     return dict.fromkeys(task.examples().ids, 'dog')
 
-  fake = types.SimpleNamespace(vocabulary=None, num_frames=4)
+  fake = restored.RestoredVLM(
+    None, None, WORDS, 4, 16, {}, 'run', prompts={'caption': ['Describe:']}
+  )
   monkeypatch.setattr(restored, 'load_vlm', lambda checkpoint: fake)
   monkeypatch.setattr(eval_lib, 'predict', predict)
 
@@ -106,6 +114,85 @@ def test_captions_of_a_clip_set(folder, model):
   assert scores['n'] == 2 and scores['protocol']['task'] == 'captions'
   with pytest.raises(ValueError, match="task 'labels': choose one of"):
     eval_lib.evaluate('run', eval_lib.EvalConfig(str(folder), kind='labels'))
+
+
+def test_what_is_blank_is_not_asked(model, tmp_path, caplog):
+  # A blank question before it changes no other's name.
+  questions = ('', 'who', 'what', ' ')
+  answers = ('dog', 'dog', ' ', 'cat')
+  row = clip_reader.ClipRow(
+    'c0', 'v', 0.0, 1.0, (b'jpeg',), (0.0,), ('a dog', ' '), questions, answers
+  )
+  blank = dataclasses.replace(row, clip_id='c1', texts=('', '\n'))
+  rows = [row, blank, dataclasses.replace(row, clip_id='c2')]
+  clip_reader.write_clips(iter(rows), str(tmp_path), 'toy', 'test')
+  scores = eval_lib.evaluate(
+    'run', eval_lib.EvalConfig(str(tmp_path), kind='question')
+  )
+  asked = {'c0#1': 'dog', 'c1#1': 'dog', 'c2#1': 'dog'}
+  assert scores['predictions'] == asked and scores['accuracy'] == 1
+  assert len(scores['protocol']['not_asked']) == 9
+  scores = eval_lib.evaluate('run', eval_lib.EvalConfig(str(tmp_path)))
+  assert set(scores['predictions']) == {'c0', 'c2'}
+  assert scores['protocol']['references_per_item']['max'] == 1
+  assert 'WARNING: eval_captions: only 67 % was taken' in caplog.text
+  # Answers may be elsewhere: a file with those of two questions.
+  file = tmp_path / 'answers.json'
+  file.write_text(json.dumps({'c0#2': 'dog', 'c1#1': 'cat', 'c2#1': ''}))
+  config = eval_lib.EvalConfig(
+    str(tmp_path), kind='question', annotations=[str(file)], allow=['extra']
+  )
+  scores = eval_lib.evaluate('run', config)
+  assert scores['accuracy'] == 0.5 and scores['n'] == 2
+  assert scores['protocol']['blank_ids'] == ['c2#1']
+
+
+def test_a_protocol_says_how_the_model_was_asked(folder, model, caplog):
+  config = eval_lib.EvalConfig(str(folder), max_length=9)
+  protocol = eval_lib.evaluate('run', config)['protocol']
+  wanted = {
+    'checkpoint': 'run',
+    'prompt': 'Describe:',  # of training
+    'prompt_from': 'training',
+    'num_frames': 4,
+    'max_length': 9,
+    'processes': 1,
+  }
+  assert wanted.items() <= protocol.items()
+  config = dataclasses.replace(config, kind='question', num_frames=2)
+  protocol = eval_lib.evaluate('run', config)['protocol']
+  assert protocol['prompt'] == 'Answer in en: {question}'
+  assert protocol['prompt_from'] == 'the paper' and protocol['num_frames'] == 2
+  config = dataclasses.replace(config, prompt='PXZ: {question}')
+  protocol = eval_lib.evaluate('run', config)['protocol']
+  assert protocol['prompt'] == 'PXZ: {question}'
+  assert protocol['prompt_from'] == 'given'
+  assert 'of the pieces of the prompt are not in the vocabulary' in caplog.text
+
+
+@pytest.mark.parametrize(
+  ('taught', 'asked'),
+  [
+    ({}, 'Generate the alt-text:'),
+    ({'question': ['{question}']}, 'Generate the alt-text:'),
+    ({'caption': ['Describe:', 'Say:']}, 'Describe:'),
+    ({'caption': ['Say:', 'Generate the alt-text:']}, 'Generate the alt-text:'),
+  ],
+)
+def test_a_model_is_asked_what_it_was_taught(tiny, taught, asked):
+  vlm = dataclasses.replace(tiny, prompts=taught)
+  assert vlm.prompt('caption') == asked
+  captioner = vlm_lib.of_restored(vlm, name='x')
+  assert captioner.prompt == asked and captioner.identity()['prompt'] == asked
+  assert vlm_lib.of_restored(vlm, name='x', prompt='Own:').prompt == 'Own:'
+  with launch.isolated_gin():
+    launch.parse_text(
+      'from __gin__ import dynamic_registration\n'
+      'from vidlm.captions import vlm\n'
+      "vlm.VLMCaptioner.prompt = 'Bound:'\n",
+      'own.gin',
+    )
+    assert vlm_lib.of_restored(vlm, name='x').prompt == 'Bound:'
 
 
 def test_no_question_is_cut_whatever_the_model_was_trained_with(folder):

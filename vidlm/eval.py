@@ -6,14 +6,15 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from vidlm.captions import vlm as vlm_lib
 from vidlm.core import command_line, inference, prefetch, processes
+from vidlm.data.feed import coverage, first_look, pixels, tasks
 from vidlm.data.feed import examples as examples_lib
-from vidlm.data.feed import pixels, tasks
 from vidlm.data.store import records
-from vidlm.evals import file_scores, protocols
+from vidlm.evals import blank, file_scores, protocols
 from vidlm.models import restored, samplers
 
 # Decoded clips kept: questions about one clip are neighbours.
@@ -32,7 +33,7 @@ class EvalConfig:
     annotations: Files that say what is right; by default the clip set does.
     allow: Some of `ids.ALLOWANCES`: clips that may lack, and what is done then.
     with_meteor: Adds NLTK's METEOR to scores of captions.
-    prompt: The instruction, by default the paper's.
+    prompt: The instruction, by default what the model was trained with.
     num_frames: T; by default as in training.
     max_length: Tokens at most.
     clips_per_device: Examples a device takes at once, always so many: another
@@ -196,7 +197,7 @@ def evaluate(
   """
   config.check()
   command_line.check_output(output)
-  name, protocol = config.protocol, protocols.get(config.protocol)
+  name = config.protocol
   # What is right is read first: a mistake there costs no model run.
   refs = protocols.read_references(
     name, config.annotations, config.clip_dataset, config.split
@@ -204,14 +205,8 @@ def evaluate(
   vlm = (
     restored.load_vlm(checkpoint) if isinstance(checkpoint, str) else checkpoint
   )
-  task = tasks.ClipTask(
-    name=f'eval_{name}',
-    vocabulary=vlm.vocabulary,
-    clips=config.clip_dataset,
-    split=config.split or protocol.split,
-    kind=protocol.kind,
-    prompt=config.prompt,
-  )
+  task = _task(config, vlm)
+  refs, not_asked = blank.leave_out_unasked(refs, task)
   predictions = predict(
     vlm,
     task,
@@ -223,9 +218,43 @@ def evaluate(
   scores = protocols.score(
     name, said, refs, allow=config.allow, with_meteor=config.with_meteor
   )
-  scores['protocol']['clip_dataset'] = config.clip_dataset
-  scores['protocol']['prompt'] = config.prompt or "the paper's"
-  return file_scores.finish(
-    {**scores, 'predictions': dict(said)},
-    output if processes.is_first() else None,
+  scores['protocol'] |= _circumstances(config, vlm, task)
+  if not_asked:
+    scores['protocol']['not_asked'] = not_asked
+  return file_scores.finish({**scores, 'predictions': dict(said)}, output)
+
+
+def _task(config: EvalConfig, vlm: restored.RestoredVLM) -> tasks.ClipTask:
+  """What the model is asked; says what the set has of it."""
+  protocol = protocols.get(config.protocol)
+  task = tasks.ClipTask(
+    name=f'eval_{config.protocol}',
+    vocabulary=vlm.vocabulary,
+    clips=config.clip_dataset,
+    split=config.split or protocol.split,
+    kind=protocol.kind,
+    prompt=config.prompt or vlm.prompt(protocol.kind),
+    unanswered=bool(config.annotations),
   )
+  if processes.is_first():
+    coverage.say(task.name, task.examples().coverage)
+    first_look.say_prompt(task.prompt, vlm.vocabulary)
+  return task
+
+
+def _circumstances(
+  config: EvalConfig, vlm: restored.RestoredVLM, task: tasks.ClipTask
+) -> dict[str, Any]:
+  """What a protocol says of the model, and how it was asked."""
+  taught = task.prompt in vlm.prompts.get(task.kind, ())
+  usual = 'training' if taught else 'the paper'
+  return {
+    'clip_dataset': config.clip_dataset,
+    'checkpoint': vlm.read_from or vlm.checkpoint,
+    'prompt': task.prompt,
+    'prompt_from': 'given' if config.prompt else usual,
+    'num_frames': config.num_frames or vlm.num_frames,
+    'max_length': config.max_length,
+    'clips_per_device': config.clips_per_device,
+    'processes': jax.process_count(),
+  }

@@ -186,14 +186,28 @@ def train(
     model_dir,
     initial_params=initial,
     evaluation=evaluation,
-    on_start=functools.partial(_write_run, model_dir),
+    on_start=functools.partial(
+      _write_run,
+      model_dir,
+      _prompts(train_dataset_cfg, initial_checkpoint_path),
+    ),
   )
 
 
-def _write_run(model_dir: str) -> None:
+def _write_run(model_dir: str, prompts: runs.Prompts) -> None:
   """Describes the run, once it is known that MODEL_DIR holds no other's."""
   if jax.process_index() == 0:
-    runs.write_run(model_dir)
+    runs.write_run(model_dir, prompts)
+
+
+def _prompts(
+  config: feed_lib.DatasetConfig, initial: str | Mapping[str, str] | None
+) -> runs.Prompts:
+  """What the model has been taught to be asked, in this run or before it."""
+  before: runs.Prompts = {}
+  if isinstance(initial, str) and not initial.startswith('hf://'):
+    before = runs.prompts_of(initial)
+  return {**before, **feed_lib.prompts(config)}
 
 
 def initial_params(

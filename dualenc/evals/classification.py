@@ -113,6 +113,11 @@ def evaluate(
   result['interval_95'] = ranking.intervals(
     values, np.arange(num_clips), bootstrap
   )
+  meaningless = {
+    f'top{k}': f'always 1: there are {num_classes} classes'
+    for k in TOPS
+    if k >= num_classes
+  }
   result['protocol'] = {
     'task': 'classification',
     'split': split,
@@ -125,6 +130,7 @@ def evaluate(
     'interval_95': f'bootstrap over clips, {bootstrap}',
     'chance_top1': 1 / num_classes,
     'chance_top5': min(1.0, 5 / num_classes),
+    **({'meaningless': meaningless} if meaningless else {}),
   }
   return result
 

@@ -3,6 +3,9 @@
 import pathlib
 from typing import Any
 
+from vidlm.core import processes
+from vidlm.data.feed import coverage, text_rows
+
 
 def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
   """Returns the ids of the split, and those of them that may lack.
@@ -38,6 +41,36 @@ def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
   return {'annotated': list(wanted), 'known_missing': gone}
 
 
+def texts(reader: Any) -> list[list[str]]:
+  """Returns the captions of each clip that say something; blank ones are none.
+
+  Says how many clips there are of how many, as training does.
+
+  Args:
+    reader: Reads a split of a clip set.
+
+  Raises:
+    ValueError: If no clip has a caption.
+  """
+  found = [text_rows.spoken(own) for own in reader.texts()]
+  left = {'without a caption': found.count([])}
+  kept = len(found) - left['without a caption']
+  share = coverage.Share(
+    f'clips of {reader.data_dir} ({reader.split})', kept, left
+  )
+  if not kept:
+    raise ValueError(f'retrieval: no caption asks: {share}')
+  if processes.is_first():
+    counted = coverage.Coverage(sum(map(len, found)), [share])
+    coverage.say('retrieval', counted)
+  return found
+
+
+def labels_of(reader: Any) -> list[str]:
+  """Returns the class of each clip, without blanks at its ends."""
+  return [label.strip() for label in reader.labels()]
+
+
 def class_names(reader: Any, path: str | None) -> list[str]:
   """Returns the classes that compete, from a file or else the labels.
 
@@ -48,7 +81,7 @@ def class_names(reader: Any, path: str | None) -> list[str]:
   Raises:
     ValueError: If a clip has no label, or its label isn't in the file.
   """
-  labels = list(reader.labels())
+  labels = labels_of(reader)
   if not all(labels):
     raise ValueError(
       f'{reader.data_dir}: {labels.count("")} of {len(labels)} clips of '
@@ -57,7 +90,7 @@ def class_names(reader: Any, path: str | None) -> list[str]:
   found = sorted(set(labels))
   if not path:
     return found
-  lines = pathlib.Path(path).read_text(encoding='utf-8').splitlines()
+  lines = pathlib.Path(path).read_text(encoding='utf-8-sig').splitlines()
   names = [line.strip() for line in lines if line.strip()]
   unknown = sorted(set(found) - set(names))
   if unknown:

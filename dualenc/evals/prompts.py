@@ -32,7 +32,7 @@ def load(name: str) -> tuple[str, ...]:
     ValueError: If there is no such preset, or a template has no '{}'.
   """
   if name.endswith('.txt') and os.path.exists(name):
-    with open(name, encoding='utf-8') as file:
+    with open(name, encoding='utf-8-sig') as file:
       content = file.read()
   elif name in presets():
     source = importlib.resources.files(__package__)

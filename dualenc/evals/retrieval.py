@@ -49,7 +49,8 @@ def evaluate(
 
   Returns:
     `t2v` and `v2t`, each with R@1, R@5, R@10 (fractions), median_rank,
-    mean_rank and `interval_95`, and `protocol`.
+    mean_rank and `interval_95`, and `protocol`, in which `meaningless` names
+    the recalls that could be no other.
 
   Raises:
     ValueError: If scores are not finite, ids are missing, extra or double, or
@@ -71,6 +72,7 @@ def evaluate(
     t2v = dual_softmax(similarity, dual_softmax_scale, axis=0)
     v2t = dual_softmax(similarity, dual_softmax_scale, axis=1)
     result |= _both(t2v, v2t, target, '_dual_softmax', bootstrap)
+  meaningless = _meaningless(target, shape)
   result['protocol'] = {
     'task': 'retrieval',
     'split': split,
@@ -84,8 +86,24 @@ def evaluate(
     'interval_95': f'bootstrap over videos, {bootstrap}',
     'dual_softmax_scale': dual_softmax_scale,
     'chance_R@1': 1 / len(video_ids),
+    **({'meaningless': meaningless} if meaningless else {}),
   }
   return result
+
+
+def _meaningless(
+  target: Int[np.ndarray, 'q'], shape: tuple[int, int]
+) -> dict[str, str]:
+  """Recalls that are 1 whatever the model: nobody could be ranked lower."""
+  texts, videos = shape
+  # The own texts of a video do not compete with each other.
+  lowest = {'t2v': videos, 'v2t': texts - int(np.bincount(target).min()) + 1}
+  return {
+    f'{way}/R@{k}': f'always 1: the lowest rank there is is {rank}'
+    for way, rank in lowest.items()
+    for k in RECALLS
+    if k >= rank
+  }
 
 
 def match_texts(

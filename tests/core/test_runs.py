@@ -119,3 +119,37 @@ def test_a_run_is_found_from_a_checkpoint(tmp_path):
     assert runs.find(path) == str(tmp_path / name)
   with pytest.raises(FileNotFoundError, match='MODEL_DIR'):
     runs.find('/')
+
+
+@pytest.mark.parametrize(
+  'prompts',
+  [
+    {
+      'caption': ['Describe:'],
+      'question': ['Answer: {question}', '{question}'],
+    },
+    {'caption': ['It said: "a\\b", \'c\'\n%MACRO @x ' * 9, '⁇ é']},
+  ],
+)
+def test_prompts_are_remembered_where_the_model_is(config, tmp_path, prompts):
+  runs.write_run(str(tmp_path / 'run'), prompts)
+  (tmp_path / 'run/checkpoint_3/state').mkdir(parents=True)
+  assert 'PROMPTS' not in (tmp_path / 'run/config.gin').read_text()
+  for path in ('run', 'run/checkpoint_3', 'run/checkpoint_3/state'):
+    assert runs.prompts_of(str(tmp_path / path)) == prompts
+  gin.clear_config()
+  runs.parse_run(str(tmp_path / 'run'))
+  assert runs.prompts() == prompts
+  # They go along when the model is written elsewhere.
+  text = (tmp_path / 'run/model.gin').read_text()
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other/model.gin').write_text(runs.made_of(text))
+  assert runs.prompts_of(str(tmp_path / 'other')) == prompts
+
+
+def test_a_run_without_prompts_has_none(config, tmp_path):
+  runs.write_run(str(tmp_path / 'run'))
+  assert runs.prompts_of(str(tmp_path / 'run')) == runs.prompts() == {}
+  assert runs.prompts_of(str(tmp_path / 'nowhere')) == {}
+  (tmp_path / 'run/model.gin').write_text('no gin = =')
+  assert runs.prompts_of(str(tmp_path / 'run')) == {}

@@ -107,6 +107,63 @@ def test_retrieval_by_name(towers, folder, tmp_path):
     eval_lib.evaluate(towers, dataclasses.replace(config, task='vatex_1.5k'))
 
 
+def test_a_blank_caption_asks_for_nothing(towers, tmp_path, caplog):
+  row = clip_reader.ClipRow(
+    'c0', 'v', 0.0, 4.0, (jpeg(0),), (0.0,), ('text a', ' '), label='run '
+  )
+  rows = [row]
+  for i, own in enumerate([('text b',), ('',), (), ('text d', 'text e')], 1):
+    more = {'clip_id': f'c{i}', 'texts': own, 'frames': (jpeg(i),)}
+    rows.append(dataclasses.replace(row, **more))
+  spoken = [
+    dataclasses.replace(x, texts=tuple(t for t in x.texts if t.strip()))
+    for x in rows
+  ]
+  whole, kept = str(tmp_path / 'whole'), str(tmp_path / 'kept')
+  clip_reader.write_clips(iter(rows), whole, 'toy', 'test')
+  kept_rows = [x for x in spoken if x.texts]
+  clip_reader.write_clips(iter(kept_rows), kept, 'toy', 'test')
+  found = [
+    eval_lib.evaluate(towers, eval_lib.EvalConfig(x, clips_per_device=4))
+    for x in (whole, kept)
+  ]
+  assert found[0]['protocol'].pop('without_text') == ['c2', 'c3']
+  for scores in found:
+    scores['protocol'].pop('clip_dataset')
+  assert found[0] == found[1]
+  assert found[0]['protocol']['num_texts'] == 4
+  assert '3 of 5 clips' in caplog.text and '2 without a caption' in caplog.text
+  # Blanks at the ends of a class name are none of it.
+  names = tmp_path / 'classes.txt'
+  names.write_bytes('\ufeffrun\r\njump\r\n'.encode())
+  reader = clip_reader.open_clips(whole, 'test')
+  assert clip_sets.class_names(reader, str(names)) == ['run', 'jump']
+  silent = [dataclasses.replace(x, texts=()) for x in rows]
+  clip_reader.write_clips(iter(silent), str(tmp_path / 'no'), 'toy', 'test')
+  with pytest.raises(ValueError, match='no caption asks: 0 of 5 clips'):
+    eval_lib.evaluate(towers, eval_lib.EvalConfig(str(tmp_path / 'no')))
+
+
+@pytest.mark.parametrize('task', ['retrieval', 'classification'])
+def test_a_protocol_says_what_was_asked(towers, folder, task, caplog):
+  config = eval_lib.EvalConfig(
+    folder, 'test', task, clips_per_device=4, views=views.Views(num_frames=2)
+  )
+  protocol = eval_lib.evaluate(towers, config)['protocol']
+  wanted = {
+    'checkpoint': 'in memory',
+    'num_frames': 2,
+    'max_length': 12,
+    'processes': 1,
+    'clips_per_device': 4,
+  }
+  assert wanted.items() <= protocol.items() and protocol['prompt']
+  # Six clips, or two classes: the tenth place isn't there to be missed.
+  told = {'retrieval': 't2v/R@10', 'classification': 'top5'}[task]
+  assert 'always 1' in protocol['meaningless'][told]
+  assert f'WARNING: {task}: {told} is always 1' in caplog.text
+
+
 @pytest.mark.parametrize(
   ('options', 'message'),
   [

@@ -77,7 +77,8 @@ class CaptionModel:
       clips: Path of a video or an image, or frames uint8[T, H, W, 3]; or a
         list of such.
       prompt: Your own instruction, such as 'Answer in en: what falls?', for all
-        clips or one each; by default the paper's for captions.
+        clips or one each; by default what the model was
+        trained with, or else the paper's for captions.
       num_samples: Texts a clip.
       max_length: Tokens of a text at most.
       sampler: See `vidlm.models.samplers`; by default the likeliest text, or,
@@ -107,7 +108,8 @@ class CaptionModel:
         'another sampler'
       )
     captioner = self._captioner(
-      prompt=prompt if isinstance(prompt, str) else vlm_lib.PROMPT,
+      prompt=prompt if isinstance(prompt, str) else None,
+      usual_prompt=self.vlm.prompt('caption'),
       num_samples=num_samples,
       max_length=max_length,
       sampler=sampler,

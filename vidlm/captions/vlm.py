@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
 from vidlm.captions import captioner, identity
 from vidlm.core import inference, launch
+from vidlm.data.feed import first_look
 from vidlm.data.feed.vocabulary import AnyVocabulary
 from vidlm.models import decoding, restored, samplers
 
@@ -32,7 +33,7 @@ class VLMCaptioner:
     model: A `VideoVLM`, or a module with its methods.
     params: Its parameters, nested arrays.
     vocabulary: Vocabulary of prompt and captions.
-    prompt: The instruction or question; the paper's by default.
+    prompt: The instruction or question; by default `usual_prompt`.
     num_samples: R, captions a clip. Our choice: the paper gives no number.
     sampler: See `vidlm.models.samplers`.
     max_length: Tokens of a caption at most; our choice.
@@ -42,12 +43,13 @@ class VLMCaptioner:
     image_size: Pixels of a side.
     name: For the column `model`; by default the digest of the weights.
     devices: To run on; by default all local ones.
+    usual_prompt: What the model was trained with; the paper's by default.
   """
 
   model: Any
   params: Any
   vocabulary: AnyVocabulary
-  prompt: str = PROMPT
+  prompt: str | None = None
   num_samples: int = 4
   sampler: samplers.Sampler = samplers.Nucleus()
   max_length: int = 64
@@ -57,8 +59,11 @@ class VLMCaptioner:
   image_size: int = 224
   name: str = ''
   devices: Sequence[Any] = ()
+  usual_prompt: str = PROMPT
 
   def __post_init__(self) -> None:
+    if self.prompt is None:
+      object.__setattr__(self, 'prompt', self.usual_prompt)
     for name in ('num_samples', 'max_length', 'clips_per_device', 'num_frames'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)}: need at least 1')
@@ -119,7 +124,8 @@ class VLMCaptioner:
   ) -> Callable[[], list[ClipCaptions]]:
     """See `Captioner`; with `prompts`, a prompt a clip (`prompt_tokens`)."""
     if prompts is None:
-      prompt = self.vocabulary.prompt(self.prompt)  # framed as in training
+      # Framed as in training.
+      prompt = self.vocabulary.prompt(self.prompt or '')
       prompts = np.tile(np.array(prompt, np.int32), (len(frames), 1))
     batch = {
       'frames': frames,
@@ -204,9 +210,12 @@ def prompt_tokens(
 
 def of_restored(vlm: restored.RestoredVLM, **options: Any) -> VLMCaptioner:
   """Returns a captioner of a restored model; options as of `VLMCaptioner`."""
-  return launch.bound(VLMCaptioner)(
+  made = launch.bound(VLMCaptioner)(
     model=vlm.objective.model,
     params=vlm.params,
     vocabulary=vlm.vocabulary,
+    usual_prompt=vlm.prompt('caption'),
     **{'num_frames': vlm.num_frames, 'image_size': vlm.image_size, **options},
   )
+  first_look.say_prompt(made.prompt, vlm.vocabulary)
+  return made

@@ -24,7 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     metavar='HOW',
     help='whole, fixed:4s or scenes: how films are cut',
   )
-  parser.add_argument('--prompt', help='your own question')
+  parser.add_argument(
+    '--prompt', help='your own question; by default that of the training'
+  )
   parser.add_argument('--num_samples', type=int, help='captions a clip (4)')
   parser.add_argument('--max_length', type=int, help='tokens a caption (64)')
   parser.add_argument(

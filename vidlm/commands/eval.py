@@ -48,7 +48,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--kind', choices=['caption', 'question'], help='without --task'
   )
-  parser.add_argument('--prompt', help='your own instruction')
+  parser.add_argument(
+    '--prompt', help='your own instruction; by default that of the training'
+  )
   parser.add_argument('--num_frames', type=int)
   parser.add_argument(
     '--clips_per_device',

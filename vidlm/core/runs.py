@@ -12,6 +12,7 @@ taken out of their config.gin.
 import os
 import re
 import tokenize
+from collections.abc import Mapping, Sequence
 
 import gin
 from absl import logging
@@ -30,13 +31,22 @@ _MACROS = (
   'NUM_FRAMES',
   'IMAGE_SIZE',
   'TASK_FEATURE_LENGTHS',
+  'PROMPTS',
 )
 _PATH = 'VOCABULARY_PATH'
 _VERSION = 'FORMAT_VERSION'
+# {kind of task: prompts of training}; only model.gin has it.
+_PROMPTS = 'PROMPTS'
+Prompts = Mapping[str, Sequence[str]]
 
 
-def write_run(model_dir: str) -> None:
-  """Writes config.gin, model.gin and, where it is a file, the vocabulary."""
+def write_run(model_dir: str, prompts: Prompts | None = None) -> None:
+  """Writes config.gin, model.gin and, where it is a file, the vocabulary.
+
+  Args:
+    model_dir: The run's folder.
+    prompts: What it is trained with, by kind of task.
+  """
   from etils import epath
 
   folder = epath.Path(model_dir)
@@ -46,16 +56,19 @@ def write_run(model_dir: str) -> None:
     copy = folder / _copy_name(vocabulary)
     files.write_bytes(copy, epath.Path(vocabulary).read_bytes())
     vocabulary = copy.name
-  files.write_text(folder / MODEL, model_text(vocabulary))
+  files.write_text(folder / MODEL, model_text(vocabulary, prompts))
   files.write_text(folder / CONFIG, gin.config_str())
 
 
-def model_text(vocabulary: str | None = None) -> str:
+def model_text(
+  vocabulary: str | None = None, prompts: Prompts | None = None
+) -> str:
   """The text of model.gin for the gin configuration that is parsed.
 
   Args:
     vocabulary: The value of VOCABULARY_PATH: the name of a file beside; by
       default the path as it is.
+    prompts: See `write_run`.
   """
   whole = gin_text.parse(gin.config_str())
   needed = gin_text.part(whole, _MACROS)
@@ -65,11 +78,40 @@ def model_text(vocabulary: str | None = None) -> str:
     else x
     for x in needed.statements
   ]
+  if prompts:
+    plain = {kind: list(own) for kind, own in prompts.items()}
+    statements.append(gin_text.Binding('', _PROMPTS, '', plain))
   version = gin_text.Binding('', _VERSION, '', FORMAT_VERSION)
   return (
     '# What `--checkpoint` reads: a model, and how it takes text and frames.\n'
     f'{gin_text.Text(needed.imports, [version, *statements])}'
   )
+
+
+def prompts() -> dict[str, list[str]]:
+  """The prompts that the parsed model.gin says its run was trained with."""
+  try:
+    return {kind: list(own) for kind, own in launch.macro(_PROMPTS).items()}
+  except ValueError:  # an earlier version's, or no run's
+    return {}
+
+
+def prompts_of(checkpoint: str) -> dict[str, list[str]]:
+  """The prompts of the run behind a path; none where it is no run's.
+
+  Nothing is imported or bound.
+  """
+  from etils import epath
+
+  try:
+    path = epath.Path(find(checkpoint))
+    statements = gin_text.parse(path.read_text()).statements
+  except (OSError, ValueError, SyntaxError, tokenize.TokenError):
+    return {}
+  for found in statements:
+    if isinstance(found, gin_text.Binding) and found.path == _PROMPTS:
+      return {kind: list(own) for kind, own in found.value.items()}
+  return {}
 
 
 def made_of(text: str, vocabulary: str | None = None) -> str:

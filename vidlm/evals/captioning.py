@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vidlm.core import ids
-from vidlm.evals import bleu, cider, meteor, ptb, rouge
+from vidlm.evals import bleu, cider, meaning, meteor, ptb, rouge
 
 # As pycocoevalcap computes them, which is what the papers' figures are.
 METRICS = {
@@ -50,7 +50,8 @@ def evaluate_captions(
 
   Returns:
     `cider` (raw, 0 to 10), `bleu4` and `rouge_l` (0 to 1), `cider_per_item`
-    by id, `mean_words` of the predictions, `n`, `protocol`.
+    by id, `mean_words` of the predictions, `n`, `protocol` (in which
+    `meaningless` names the scores that could be no other).
 
   Raises:
     FileNotFoundError: If METEOR is asked for, and NLTK or WordNet isn't there.
@@ -70,6 +71,7 @@ def evaluate_captions(
     'rouge_l': rouge.rouge_l(candidates, truths),
   }
   also = {name: METRICS[name] for name in figures}
+  meaningless = meaning.of_captions(truths)
   if with_meteor:
     figures['meteor_nltk'] = meteor.meteor(candidates, truths)
     also['meteor_nltk'] = meteor.PROTOCOL
@@ -94,5 +96,6 @@ def evaluate_captions(
         'max': max(sizes),
       },
       'decoding': decoding,
+      **({'meaningless': meaningless} if meaningless else {}),
     },
   }

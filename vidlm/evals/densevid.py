@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vidlm.core import ids
-from vidlm.evals import bleu, captioning, cider, ptb, rouge
+from vidlm.evals import bleu, captioning, cider, meaning, ptb, rouge
 
 TIOUS = (0.3, 0.5, 0.7, 0.9)
 MAX_PROPOSALS = 1000  # Of a video; the script ignores further ones.
@@ -123,6 +123,7 @@ def evaluate_densevid(
     video: predictions.get(video, ())[:MAX_PROPOSALS] for video in matched.ids
   }
   truths = {video: references[video] for video in matched.ids}
+  meaningless = meaning.of_segments([len(own) for own in truths.values()])
   by_tiou = {f'{tiou:g}': _at(predicted, truths, tiou) for tiou in tious}
   return {
     **{
@@ -144,5 +145,6 @@ def evaluate_densevid(
       'max_proposals_per_video': MAX_PROPOSALS,
       'tokenizer': ptb.NAME,
       'decoding': decoding,
+      **({'meaningless': meaningless} if meaningless else {}),
     },
   }

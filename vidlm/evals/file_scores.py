@@ -7,8 +7,8 @@ from typing import Any
 
 from absl import logging
 
-from vidlm.core import files
-from vidlm.evals import protocols
+from vidlm.core import files, processes
+from vidlm.evals import meaning, protocols
 
 
 def evaluate_file(
@@ -45,14 +45,25 @@ def evaluate_file(
   scores = protocols.score_file(
     task, predictions, refs, allow=allow, with_meteor=with_meteor
   )
-  scores['protocol']['predictions'] = os.path.basename(predictions)
+  scores['protocol'] |= {
+    'predictions': os.path.basename(predictions),
+    # Nobody knows how they were made.
+    **dict.fromkeys(('checkpoint', 'prompt', 'num_frames', 'max_length')),
+    'processes': 1,
+  }
   return finish(scores, output)
 
 
 def finish(scores: dict[str, Any], output: str | None) -> dict[str, Any]:
-  """Logs scores, writes them as JSON if asked to, and returns them."""
+  """Logs scores, writes them as JSON if asked to, and returns them.
+
+  Of connected processes the first does so.
+  """
+  if not processes.is_first():
+    return scores
   figures = {k: v for k, v in scores.items() if isinstance(v, int | float)}
   logging.info('%s: %s', scores['protocol']['task'], figures)
+  meaning.warn(scores)
   if output:
     files.make_folder(os.path.dirname(output) or '.')
     files.write_text(output, json.dumps(scores, indent=2))

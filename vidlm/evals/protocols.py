@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from vidlm.core import names
+from vidlm.evals import blank as blank_lib
 from vidlm.evals import captioning, densevid, prediction_files, references, vqa
 
 Predictions = Iterable[tuple[str, str]]
@@ -189,6 +190,7 @@ def score(
   """
   protocol = get(task)
   check_meteor(task, with_meteor)
+  predictions, refs, blank = blank_lib.leave_out(predictions, refs)
   options: dict[str, Any] = {
     'split': refs.split,
     'decoding': decoding,
@@ -209,6 +211,8 @@ def score(
     scores = vqa.evaluate_answers(
       predictions, truths, types=refs.types, **options
     )
+  if blank:
+    scores['protocol']['blank_ids'] = blank
   return _named(task, scores)
 
 

@@ -134,12 +134,17 @@ def fit_all(
   return trees.unflatten(flat)
 
 
-def load_params(
+def load_params(checkpoint: str, *more: Any, **options: Any) -> dict[str, Any]:
+  """Loads the parameters of a model that is to be used; see `load`."""
+  return load(checkpoint, *more, **options)[1]
+
+
+def load(
   checkpoint: str,
   wanted: Callable[[], Mapping[str, Any]],
   vocabulary_size: int | None = None,
   zeros: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> tuple[str, dict[str, Any]]:
   """Loads the parameters of a model that is to be used, from any format.
 
   Args:
@@ -150,17 +155,17 @@ def load_params(
     zeros: See `fit_all`.
 
   Returns:
-    Nested arrays.
+    Where they are from, of a MODEL_DIR the checkpoint; and nested arrays.
 
   Raises:
     FileNotFoundError: As `open_weights`.
     ValueError: As `fit_all`.
   """
-  checkpoint = paths.local(checkpoint)
-  if weights_lib.is_ours(epath.Path(checkpoint)):
-    return checkpoints.load_params(checkpoint)
-  opened = weights_lib.assemble(checkpoint)
-  return fit_all(opened, wanted(), vocabulary_size, zeros)
+  folder = paths.local(checkpoint)
+  if weights_lib.is_ours(epath.Path(folder)):
+    return checkpoints.load(folder)
+  opened = weights_lib.assemble(folder)
+  return checkpoint, fit_all(opened, wanted(), vocabulary_size, zeros)
 
 
 def _padded(name: str, leaf: Leaf, target: tuple[int, ...]) -> Leaf:

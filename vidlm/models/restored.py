@@ -1,10 +1,11 @@
 """A trained VLM, put together again from its MODEL_DIR."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidlm.core import launch
+from vidlm.core import launch, runs
+from vidlm.data.feed import tasks
 from vidlm.data.feed.vocabulary import AnyVocabulary
 from vidlm.interop import fitting, huggingface, paligemma_gin, paths, weights
 from vidlm.models import objective as objective_lib
@@ -22,7 +23,9 @@ class RestoredVLM:
     num_frames: T of the training run.
     image_size: Pixels of the training run.
     lengths: Tokens of 'inputs' and 'targets' in training.
-    checkpoint: The path that was read.
+    checkpoint: The path that was given.
+    read_from: The checkpoint that was read, where the path is a MODEL_DIR.
+    prompts: What it was trained with, by kind of task, the most drawn first.
   """
 
   objective: Any
@@ -32,6 +35,22 @@ class RestoredVLM:
   image_size: int
   lengths: Mapping[str, int]
   checkpoint: str
+  read_from: str = ''
+  prompts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+  def prompt(self, kind: str) -> str:
+    """What it is asked unless somebody says otherwise: what it was taught.
+
+    Args:
+      kind: 'caption', 'question' (then with `{question}`) or 'label'.
+
+    Returns:
+      The paper's prompt if it is one of those of training, or if there are
+      none; or else the one that was drawn most.
+    """
+    taught = self.prompts.get(kind) or ()
+    usual = tasks.PROMPTS[kind]
+    return usual if usual in taught or not taught else taught[0]
 
 
 def load_vlm(checkpoint: str) -> RestoredVLM:
@@ -61,16 +80,20 @@ def load_vlm(checkpoint: str) -> RestoredVLM:
     num_frames = launch.macro('NUM_FRAMES')
     image_size = launch.macro('IMAGE_SIZE')
     lengths = dict(launch.macro('TASK_FEATURE_LENGTHS'))
+    prompts = runs.prompts()
+  read_from, params = fitting.load(
+    folder, lambda: step.parameter_shapes(objective), vocabulary.size
+  )
   return RestoredVLM(
     objective=objective,
-    params=fitting.load_params(
-      folder, lambda: step.parameter_shapes(objective), vocabulary.size
-    ),
+    params=params,
     vocabulary=vocabulary,
     num_frames=num_frames,
     image_size=image_size,
     lengths=lengths,
     checkpoint=checkpoint,
+    read_from=read_from,
+    prompts=prompts,
   )
 
 

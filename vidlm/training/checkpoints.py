@@ -279,11 +279,19 @@ def _find_all(path: str) -> list[epath.Path]:
 
 
 def load_params(path: str) -> dict[str, Any]:
-  """Reads the parameters of a checkpoint as nested numpy arrays.
+  """Reads the parameters of a checkpoint as nested numpy arrays; see `load`."""
+  return load(path)[1]
+
+
+def load(path: str) -> tuple[str, dict[str, Any]]:
+  """Reads the parameters of a checkpoint, and says which it is.
 
   Args:
     path: A MODEL_DIR (its newest checkpoint that is whole, as training would
       go on from), or a checkpoint in it (that one or none).
+
+  Returns:
+    The folder of the checkpoint, and nested numpy arrays.
 
   Raises:
     FileNotFoundError: If there is no finished checkpoint.
@@ -293,7 +301,7 @@ def load_params(path: str) -> dict[str, Any]:
   errors: list[Exception] = []
   for folder in folders:
     try:
-      return _read_params(folder)
+      return os.fspath(folder.parent), _read_params(folder)
     except Exception as error:  # damage shows as many types of error
       errors.append(error)
       if folder != folders[-1]:

@@ -127,6 +127,19 @@ def evaluation_batches(
     yield [table.ids[row] for row in mine[first : first + size]], batch
 
 
+def prompts(config: DatasetConfig) -> dict[str, list[str]]:
+  """The prompts of what is trained on; none of two towers, or seqio's tasks.
+
+  See `tasks.prompts`.
+  """
+  task = config.mixture_or_task
+  if isinstance(task, str):
+    task = tasks.described(task)
+  if task is None or config.converter != 'encoder_decoder':
+    return {}
+  return tasks.prompts(task)
+
+
 def take(feed: Feed, steps: int, start_step: int = 0) -> list[dict[str, Any]]:
   """The first few batches of a feed, for a look or a test."""
   return list(itertools.islice(feed(start_step), steps))

@@ -90,6 +90,20 @@ def say(
     coverage.warn(line)
 
 
+def say_prompt(prompt: str, known: tokens.TextVocabulary) -> None:
+  """Warns of a prompt that the vocabulary has no pieces for.
+
+  Args:
+    prompt: What a trained model is asked, with or without `{question}`.
+    known: What reads it.
+  """
+  text = prompt.replace('{question}', '')
+  for line in _of_unknown(
+    '', 'the prompt', [text], [known.encode(text)], known
+  ):
+    coverage.warn(line)
+
+
 def look_at_scored(part: Component, config: Any, *, says: bool) -> None:
   """Checks what is scored while a run trains, and says what it has.
 

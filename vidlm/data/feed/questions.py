@@ -19,6 +19,7 @@ def question_examples(
   instructions: str | None = None,
   kinds: Sequence[str] = (),
   limit: int | None = None,
+  unanswered: bool = False,
 ) -> ExampleTable:
   """One example a question.
 
@@ -30,6 +31,7 @@ def question_examples(
       by default the clips' own questions.
     kinds: Only these kinds of question.
     limit: Only questions about the first so many clips of the set.
+    unanswered: Keep questions of the clips whose answer is blank.
 
   Raises:
     ValueError: If there is no question left, or the prompt has no place for
@@ -41,7 +43,7 @@ def question_examples(
   if instructions:
     asked = _instructed(reader, row_of, instructions, kinds)
   else:
-    asked = _own(reader, row_of)
+    asked = _own(reader, row_of, unanswered)
   if not asked.questions:
     raise ValueError(
       f'{instructions or clips}: no question for {split}: '
@@ -51,7 +53,7 @@ def question_examples(
     clips=reader,
     rows=np.array([row_of[own.clip_id] for own in asked.questions], np.int64),
     prompts=[_ask(prompt, own.question) for own in asked.questions],
-    texts=[[own.answer] for own in asked.questions],
+    texts=[[own.answer or ''] for own in asked.questions],
     ids=asked.names,
     fixed_prompt=_ask(prompt, ''),
     coverage=Coverage(
@@ -81,22 +83,22 @@ class _Asked(NamedTuple):
   blank: Collection[str] = ()
 
 
-def _own(reader: clips_lib.ClipReader, row_of: Mapping[str, int]) -> _Asked:
+def _own(
+  reader: clips_lib.ClipReader, row_of: Mapping[str, int], unanswered: bool
+) -> _Asked:
   """The questions that clips have themselves."""
   named, blank, faults = [], set(), collections.Counter[str]()
   silent = 0
   for clip_id, questions in text_rows.own_questions(reader):
     if clip_id not in row_of:
       continue
-    silent += all(own.fault for own in questions)
-    for name, own in zip(
-      # A question keeps its number where one before it is blank.
-      _numbered([clip_id] * len(questions)),
-      questions,
-      strict=True,
-    ):
-      if own.fault:
-        faults[own.fault] += 1
+    found = [own.fault(not unanswered) for own in questions]
+    silent += all(found)
+    # A question keeps its number where one before it is blank.
+    names = _numbered([clip_id] * len(questions))
+    for name, own, fault in zip(names, questions, found, strict=True):
+      if fault:
+        faults[fault] += 1
         blank.add(name)
       else:
         named.append((name, own))
@@ -106,8 +108,8 @@ def _own(reader: clips_lib.ClipReader, row_of: Mapping[str, int]) -> _Asked:
     ),
     Share('questions', len(named), faults),
   ]
-  names = [name for name, _ in named]
-  return _Asked(names, [own for _, own in named], shares, blank=blank)
+  kept = [name for name, _ in named]
+  return _Asked(kept, [own for _, own in named], shares, blank=blank)
 
 
 def _instructed(
@@ -118,8 +120,8 @@ def _instructed(
 ) -> _Asked:
   """Questions of an instructions.parquet."""
   rows, others = text_rows.instructions(path, kinds)
-  sound = [own for own in rows if not own.fault]
-  faults = collections.Counter(own.fault for own in rows if own.fault)
+  sound = [own for own in rows if not own.fault()]
+  faults = collections.Counter(own.fault() for own in rows if own.fault())
   share = joins.joined(
     path, [own.clip_id for own in sound], faults, reader, row_of
   )

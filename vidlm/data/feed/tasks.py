@@ -48,6 +48,8 @@ class ClipTask:
     prompt: The instruction; '{question}' is filled in.
     kinds: Kinds of instruction to keep; all by default.
     limit: Only the first so many clips; of kind 'text' lines.
+    unanswered: Keep questions whose answer is blank: in an evaluation, answers
+      may be elsewhere.
   """
 
   name: str
@@ -60,6 +62,7 @@ class ClipTask:
   prompt: str = ''
   kinds: Sequence[str] = ()
   limit: int | None = None
+  unanswered: bool = False
 
   def __post_init__(self) -> None:
     # gin hands over whatever it was given.
@@ -90,7 +93,9 @@ class ClipTask:
       return examples_lib.label_examples(*asked, self.limit)
     if self.kind == 'caption':
       return examples_lib.caption_examples(*asked, texts, self.limit)
-    return examples_lib.question_examples(*asked, texts, self.kinds, self.limit)
+    return examples_lib.question_examples(
+      *asked, texts, self.kinds, self.limit, self.unanswered
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,10 +26,9 @@ class Question:
   question: str | None
   answer: str | None
 
-  @property
-  def fault(self) -> str | None:
-    """Why it can't be asked; None if it can."""
-    said = self.question, self.answer
+  def fault(self, answered: bool = True) -> str | None:
+    """Why it can't be asked, or answered if it has to be; None if it can."""
+    said = (self.question, self.answer) if answered else (self.question,)
     if self.clip_id is None or None in said:
       return NULL
     return None if all(text and text.strip() for text in said) else BLANK
