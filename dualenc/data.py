@@ -53,6 +53,15 @@ class ClipVocabulary(tokens.TextVocabulary):
     return seqio_vocabulary.ClipBpe(self.tokenizer)
 
 
+def count_cut(
+  vocabulary: tokens.TextVocabulary, texts: Iterable[str], length: int
+) -> int:
+  """How many texts `tokenize` cuts."""
+  return sum(
+    len(tokens.target_ids(vocabulary, text)) > length for text in texts
+  )
+
+
 def tokenize(
   vocabulary: tokens.TextVocabulary, texts: Iterable[str], length: int
 ) -> Int[np.ndarray, 'b l']:

@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from jaxtyping import Float
 
-from dualenc import shared
+from dualenc import data, shared
 from dualenc import towers as towers_lib
 from dualenc import views as views_lib
 from dualenc.evals import (
@@ -23,7 +22,11 @@ from dualenc.evals import (
   retrieval,
 )
 from vidlm.core import command_line, files, processes
+from vidlm.data.feed import coverage
 from vidlm.data.store import clip_reader as clips_lib
+
+# Part of the texts that may be cut without a word.
+_NOTEWORTHY = 0.01
 
 Towers = towers_lib.Towers
 load_towers = towers_lib.load_towers
@@ -178,8 +181,20 @@ def _finish(scores: dict[str, Any], output: str | None) -> dict[str, Any]:
   if not processes.is_first():
     return scores
   protocol = scores['protocol']
+  task = protocol['task']
+  cut, texts = protocol.get('num_texts_cut', 0), protocol.get('num_texts', 0)
+  if cut > _NOTEWORTHY * texts:
+    coverage.warn(
+      f'{task}: {cut} of {texts} texts are cut at {protocol["max_length"]} '
+      'tokens, as in training'
+    )
+  whole = protocol.get(
+    'num_videos_annotated', protocol.get('num_clips_annotated')
+  )
+  scored = protocol.get('num_videos', protocol.get('num_clips'))
+  coverage.say_scored(task, scored, whole)
   for name, why in protocol.get('meaningless', {}).items():
-    logging.warning('WARNING: %s: %s is %s', protocol['task'], name, why)
+    coverage.warn(f'{task}: {name} is {why}')
   if output:
     files.make_folder(os.path.dirname(output) or '.')
     files.write_text(output, json.dumps(scores, indent=2))
@@ -195,6 +210,9 @@ def _retrieval(
   ids = [every[row] for row in rows]
   silent = sorted(set(every).difference(ids))
   pairs = [(every[row], text) for row in rows for text in asked.texts[row]]
+  cut = data.count_cut(
+    towers.vocabulary, [text for _, text in pairs], towers.text_length
+  )
   ztxt = shared.embed_texts(towers, [text for _, text in pairs])
   scores = retrieval.evaluate(
     ztxt @ zimg[rows].T,
@@ -206,6 +224,7 @@ def _retrieval(
     dual_softmax_scale=asked.config.dual_softmax_scale,
   )
   scores['protocol']['prompt'] = 'none: the captions themselves ask'
+  scores['protocol']['num_texts_cut'] = cut
   if silent:
     scores['protocol']['without_text'] = silent
   return scores

@@ -180,8 +180,9 @@ def load_towers(checkpoint: str, **options: Any) -> Towers:
     FileNotFoundError: If there is no model.gin or no finished checkpoint.
     ValueError: If it is damaged, or no dual encoder.
   """
-  *made, read_from = restored.load_run(checkpoint)
-  return Towers(*made, checkpoint=read_from, **options)
+  model, params, vocabulary, length, read = restored.load_run(checkpoint)
+  options['checkpoint'] = read
+  return Towers(model, params, vocabulary, length, **options)
 
 
 @functools.lru_cache(maxsize=8)

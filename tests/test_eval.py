@@ -147,6 +147,28 @@ def test_what_is_blank_is_not_asked(model, tmp_path, caplog):
   assert scores['protocol']['blank_ids'] == ['c2#1']
 
 
+def test_null_rows_are_no_traceback(folder, model):
+  path = folder / 'index-test.parquet'
+  index = pq.read_table(path)
+  rows = index.to_pylist()
+  rows[0] |= {'texts': None, 'answers': ['dog', None]}
+  pq.write_table(pa.Table.from_pylist(rows, index.schema), path)
+  config = eval_lib.EvalConfig(str(folder))
+  assert set(eval_lib.evaluate('run', config)['predictions']) == {'78'}
+  scores = eval_lib.evaluate(
+    'run', dataclasses.replace(config, kind='question')
+  )
+  assert set(scores['predictions']) == {'77', '78'}
+  assert scores['protocol']['not_asked'] == ['77#1']
+  rows[0] |= {'texts': [None, 'a dog'], 'questions': None, 'answers': None}
+  pq.write_table(pa.Table.from_pylist(rows, index.schema), path)
+  assert eval_lib.evaluate('run', config)['n'] == 2
+  scores = eval_lib.evaluate(
+    'run', dataclasses.replace(config, kind='question')
+  )
+  assert set(scores['predictions']) == {'78'}
+
+
 def test_a_protocol_says_how_the_model_was_asked(folder, model, caplog):
   config = eval_lib.EvalConfig(str(folder), max_length=9)
   protocol = eval_lib.evaluate('run', config)['protocol']

@@ -17,6 +17,7 @@ from vidlm.data.feed import batches as feed_lib
 from vidlm.data.feed import validation
 from vidlm.interop import fitting, weights
 from vidlm.training import (
+  checkpoints,
   loop,
   optimizers,
   preemption,
@@ -165,13 +166,17 @@ def train(
     peak_flops=peak_flops,
     num_microbatches=num_microbatches,
   )
+  goes_on = functools.partial(dataclasses.replace, goes_on=_began(model_dir))
   feed = feed_lib.make_feed(
-    train_dataset_cfg, train_steps, jax.process_index(), jax.process_count()
+    goes_on(train_dataset_cfg),
+    train_steps,
+    jax.process_index(),
+    jax.process_count(),
   )
   evaluation = validation.make_evaluation(
     model,
     train_dataset_cfg.mixture_or_task,
-    train_eval=train_eval_dataset_cfg,
+    train_eval=train_eval_dataset_cfg and goes_on(train_eval_dataset_cfg),
     infer_eval=infer_eval_dataset_cfg,
     evaluator=infer_evaluator,
     period=how.eval_period,
@@ -192,6 +197,15 @@ def train(
       _prompts(train_dataset_cfg, initial_checkpoint_path),
     ),
   )
+
+
+def _began(model_dir: str) -> bool:
+  """Whether MODEL_DIR holds a run that this one goes on with."""
+  try:
+    checkpoints.find(model_dir)
+  except FileNotFoundError:
+    return False
+  return True
 
 
 def _write_run(model_dir: str, prompts: runs.Prompts) -> None:

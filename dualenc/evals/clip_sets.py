@@ -30,7 +30,7 @@ def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
     import pyarrow.parquet as pq
 
     column = pq.read_table(path, columns=['clip_id'])['clip_id']
-    wanted = column.to_pylist()
+    wanted = column.drop_null().to_pylist()
   gone = sorted(set(wanted) - set(ids))
   if gone and not allow_unavailable:
     raise ValueError(

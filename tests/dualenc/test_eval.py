@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 
 import numpy as np
 import PIL.Image
@@ -142,6 +143,29 @@ def test_a_blank_caption_asks_for_nothing(towers, tmp_path, caplog):
   clip_reader.write_clips(iter(silent), str(tmp_path / 'no'), 'toy', 'test')
   with pytest.raises(ValueError, match='no caption asks: 0 of 5 clips'):
     eval_lib.evaluate(towers, eval_lib.EvalConfig(str(tmp_path / 'no')))
+
+
+def test_texts_that_are_cut_are_counted(towers, folder, caplog):
+  config = eval_lib.EvalConfig(folder, 'test', clips_per_device=4)
+  protocol = eval_lib.evaluate(towers, config)['protocol']
+  assert protocol['num_texts_cut'] == 0 and 'are cut' not in caplog.text
+  short = dataclasses.replace(towers, text_length=6)  # 'text a' and its end: 7
+  protocol = eval_lib.evaluate(short, config)['protocol']
+  assert protocol['num_texts_cut'] == 6
+  assert 'WARNING: retrieval: 6 of 6 texts are cut at 6 tokens' in caplog.text
+
+
+def test_a_score_of_a_few_is_warned_of(towers, folder, tmp_path, caplog):
+  rows = {'clip_id': [f'c{i}' for i in range(10)] + [None]}
+  path = f'{folder}/annotated-val.parquet'
+  pq.write_table(pa.table(rows), path)
+  config = eval_lib.EvalConfig(
+    folder, 'val', clips_per_device=4, allow_unavailable=True
+  )
+  assert eval_lib.evaluate(towers, config)['protocol']['num_videos'] == 6
+  os.remove(path)
+  said = 'retrieval: a score of 6 of 10 that are annotated (60 %)'
+  assert said in caplog.text
 
 
 @pytest.mark.parametrize('task', ['retrieval', 'classification'])

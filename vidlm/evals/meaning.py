@@ -6,7 +6,7 @@ They stand in the protocol, under `meaningless`, and are warned of.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from absl import logging
+from vidlm.data.feed import coverage
 
 _ORDERS = 4
 
@@ -61,5 +61,9 @@ def of_segments(sizes: Sequence[int]) -> dict[str, str]:
 def warn(scores: Mapping[str, Any]) -> None:
   """Logs what the protocol of scores says of them."""
   protocol = scores['protocol']
+  scored = protocol.get('n_scored', 0)
+  coverage.say_scored(
+    protocol['task'], scored, protocol.get('n_annotated', scored)
+  )
   for name, why in protocol.get('meaningless', {}).items():
-    logging.warning('WARNING: %s: %s is %s', protocol['task'], name, why)
+    coverage.warn(f'{protocol["task"]}: {name} is {why}')

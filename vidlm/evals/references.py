@@ -95,14 +95,16 @@ def _questions(
 ) -> Iterator[tuple[str, str, list, str]]:
   """Yields example id, published id, right answers and type."""
   clip = row['clip_id']
-  count = len(row['answers'])
+  answers = row['answers'] or ()  # a null is none
+  count = len(answers)
   names = row.get('question_ids') or [''] * count
   kinds = row.get('kinds') or [''] * count
   more = row.get('more_answers') or [()] * count
-  for n, answer in enumerate(row['answers']):
+  for n, answer in enumerate(answers):
     example = f'{clip}#{n}' if n else clip
     own = f'{clip}_{names[n]}' if names[n] and per_video else names[n]
-    yield example, own or example, [answer, *more[n]], kinds[n]
+    right = [text or '' for text in (answer, *(more[n] or ()))]
+    yield example, own or example, right, kinds[n] or ''
 
 
 def build(
@@ -128,7 +130,7 @@ def build(
   met: list[str] = []
   for row in rows:
     if kind == 'caption':
-      texts = [text for text in row['texts'] if text.strip()]
+      texts = [text for text in row['texts'] or () if text and text.strip()]
       found = [(row['clip_id'], row['clip_id'], texts, '')] if texts else []
     else:
       found = list(_questions(row, per_video))

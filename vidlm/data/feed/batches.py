@@ -42,6 +42,8 @@ class DatasetConfig:
     frames: How frames are sampled.
     converter: 'encoder_decoder' for the VLM; 'dual_encoder' for two towers.
     allow_missing: Whether a set may keep less than a tenth of its rows.
+    goes_on: Whether this is a run that began before: one whose prompt is cut
+      goes on as it began, a new one is refused.
   """
 
   mixture_or_task: Any
@@ -51,6 +53,7 @@ class DatasetConfig:
   frames: frame_cache.FrameOptions = frame_cache.FrameOptions()
   converter: str = 'encoder_decoder'
   allow_missing: bool = False
+  goes_on: bool = False
 
 
 def make_feed(

@@ -86,6 +86,15 @@ def say(name: str, found: Coverage | None) -> None:
     logging.info('%s: %s', name, found)
 
 
+def say_scored(task: str, scored: int, annotated: int) -> None:
+  """Warns of a score over less than nine tenths of what is annotated."""
+  if scored < _LOW * annotated:
+    warn(
+      f'{task}: a score of {scored} of {annotated} that are annotated '
+      f'({_percent(scored / annotated)}): no figure of the whole split'
+    )
+
+
 def warn(line: str) -> None:
   """Logs a warning that is seen among lines of progress."""
   logging.warning('WARNING: %s', line)

@@ -44,7 +44,7 @@ def check(parts: Sequence[Component], config: Any) -> None:
   for part in parts:
     if config.converter == DUAL_ENCODER:
       _check_clips(part)
-    else:
+    elif not config.goes_on:
       _check_prompt(part, config.task_feature_lengths)
 
 

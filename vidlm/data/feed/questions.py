@@ -120,18 +120,19 @@ def _instructed(
 ) -> _Asked:
   """Questions of an instructions.parquet."""
   rows, others = text_rows.instructions(path, kinds)
-  sound = [own for own in rows if not own.fault()]
-  faults = collections.Counter(own.fault() for own in rows if own.fault())
-  share = joins.joined(
-    path, [own.clip_id for own in sound], faults, reader, row_of
-  )
-  asked = [own for own in sound if own.clip_id in row_of]
+  found = [(str(own.clip_id), own, own.fault()) for own in rows]
+  faults = collections.Counter(fault for *_, fault in found if fault)
+  named = [clip_id for clip_id, _, fault in found if not fault]
+  share = joins.joined(path, named, faults, reader, row_of)
+  asked = [
+    own for clip_id, own, fault in found if not fault and clip_id in row_of
+  ]
   notes = [
     f'about {len({own.clip_id for own in asked})} of {len(row_of)} clips'
   ]
   if others:
     notes.append(f'{others} rows of other kinds')
-  names = _numbered([own.clip_id for own in asked])
+  names = _numbered([str(own.clip_id) for own in asked])
   return _Asked(names, asked, [share], notes)
 
 

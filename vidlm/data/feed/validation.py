@@ -234,10 +234,13 @@ def _examples(
       jax.process_index(),
       count,
     )
-  for scored, own in found.items():
-    vocabulary = own.config.mixture_or_task.vocabulary
-    part = examples_lib.Component(scored, own.table, vocabulary)
-    first_look.look_at_scored(part, own.config, says=own.process_index == 0)
+  for scored, examples in found.items():
+    vocabulary = examples.config.mixture_or_task.vocabulary
+    first_look.look_at_scored(
+      examples_lib.Component(scored, examples.table, vocabulary),
+      examples.config,
+      says=examples.process_index == 0,
+    )
   return found
 
 
