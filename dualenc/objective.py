@@ -62,6 +62,11 @@ class DualEncoderObjective:
     return self._contrast(zimg, ztxt, out)
 
   @property
+  def loss_says(self) -> str:
+    """What the metric `loss` is."""
+    return f'{self.loss} contrast of the clips and texts of a global batch'
+
+  @property
   def loss_is_linear(self) -> bool:
     """Every clip is weighed against every text."""
     return False

@@ -97,6 +97,7 @@ def train(
   train_eval_dataset_cfg: feed_lib.DatasetConfig | None = None,
   infer_eval_dataset_cfg: feed_lib.DatasetConfig | None = None,
   infer_evaluator: validation.InferEvaluator | None = None,
+  skip_steps: Sequence[int] = (),
 ) -> train_state.TrainState:
   """Trains what `schedule` names and freezes the rest.
 
@@ -131,6 +132,7 @@ def train(
     infer_eval_dataset_cfg: What the model's own output is scored on, likewise.
     infer_evaluator: How that is scored: `TextScores` of
       `vidlm.evals.infer_eval`, or `RetrievalScores` of `dualenc.infer_eval`.
+    skip_steps: Steps whose batch is left out, after a loss that was NaN.
 
   Returns:
     The final state.
@@ -165,6 +167,7 @@ def train(
     keep_best=checkpoint_cfg.keep_best,
     peak_flops=peak_flops,
     num_microbatches=num_microbatches,
+    skip_steps=frozenset(skip_steps),
   )
   goes_on = functools.partial(dataclasses.replace, goes_on=_began(model_dir))
   feed = feed_lib.make_feed(
@@ -266,11 +269,14 @@ def _check_types() -> None:
       ) from None
 
 
-def run() -> int:
+def run(skip_steps: Sequence[int] = ()) -> int:
   """Trains as the parsed gin configuration says.
 
+  Args:
+    skip_steps: See `train`.
+
   Returns:
-    The exit status: 0, or `preemption.EXIT_CODE` after a SIGTERM whose
+    The exit status: 0, or 128 + the signal after a SIGTERM or a Ctrl-C whose
     checkpoint was saved.
 
   Raises:
@@ -279,7 +285,8 @@ def run() -> int:
   launch.require_values()
   _check_types()
   try:
-    launch.bound(train)()
-  except preemption.Preempted:
-    return preemption.EXIT_CODE
+    launch.bound(train)(**({'skip_steps': skip_steps} if skip_steps else {}))
+  except preemption.Preempted as stopped:
+    logging.warning('%s', stopped)
+    return stopped.exit_code
   return 0

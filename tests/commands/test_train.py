@@ -1,6 +1,10 @@
 """`vidlm train`: mistakes are one line, and change nothing."""
 
+import argparse
+
 import pytest
+
+from vidlm.commands import train as train_command
 
 
 @pytest.fixture
@@ -65,3 +69,17 @@ def test_microbatches_train_as_the_whole_batch_does(run, tmp_path, tools):
   for step, want in logs[0].items():
     for name in ('loss', 'accuracy', 'target_tokens', 'grad_norm'):
       assert logs[1][step][name] == pytest.approx(want[name], rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+  ('text', 'wanted'),
+  [('6', (6,)), ('6,9-12', (6, 9, 10, 11, 12)), (' 1 - 2 ,4', (1, 2, 4))],
+)
+def test_steps_to_leave_out_are_read(text, wanted):
+  assert train_command.steps(text) == wanted
+
+
+@pytest.mark.parametrize('text', ['', '0', 'a', '3-2', '1,', '-1', '1.5', '2-'])
+def test_steps_that_are_none_are_refused(text):
+  with pytest.raises(argparse.ArgumentTypeError, match='such as 6'):
+    train_command.steps(text)

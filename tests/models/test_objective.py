@@ -100,6 +100,14 @@ def test_z_loss_is_added_to_what_is_trained_not_to_the_metric() -> None:
   assert metrics['loss'] == pytest.approx(float(plain), rel=1e-6)
 
 
+def test_the_log_says_what_its_loss_is() -> None:
+  assert TASK.loss_says == 'cross-entropy per target token'
+  task = dataclasses.replace(TASK, z_loss=1e-4, label_smoothing=0.1)
+  said = task.loss_says
+  assert 'label smoothing 0.1' in said and 'without z-loss' in said
+  assert 'z_loss' in loss(z_loss=0.1)[1] and 'z_loss' not in loss()[1]
+
+
 def test_label_smoothing_equals_soft_targets() -> None:
   smoothing = 0.1
   logits, targets = BATCH['logits'], BATCH['decoder_target_tokens']

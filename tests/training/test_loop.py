@@ -122,6 +122,45 @@ def test_sigterm_saves_and_exits_with_the_documented_code(tmp_path):
   assert newest == lines(tmp_path)[-1]['step']  # at once, not at a period
 
 
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+  process = start(tmp_path, '--pause=0.02', '--train_steps=4000')
+  wait_for_step(process, tmp_path, 7)
+  process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=60)
+  assert process.returncode == preemption.INTERRUPTED == 130, errors
+  newest = max(int(p.name.split('_')[1]) for p in tmp_path.glob('checkpoint_*'))
+  assert newest == lines(tmp_path)[-1]['step']
+  said = errors.splitlines()[-1]
+  assert f'{tmp_path}/checkpoint_{newest};' in said and 'same command' in said
+  assert 'Traceback' not in errors
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+  process = start(tmp_path, '--stall_at=5')  # for ten minutes
+  wait_for_step(process, tmp_path, 5)
+  time.sleep(1.0)  # now it waits for the sixth batch
+  process.send_signal(signal.SIGINT)
+  time.sleep(1.0)
+  assert process.poll() is None  # it waits for the step to end
+  process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=20)
+  assert process.returncode == preemption.INTERRUPTED, errors
+  assert 'once more ends at once' in errors and 'Traceback' not in errors
+  assert not list(tmp_path.glob('checkpoint_[4-9]*'))
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_what_was_to_be_ignored_stays_ignored(number):
+  before = signal.signal(number, signal.SIG_IGN)
+  try:
+    with preemption.StopFlag() as stop:
+      os.kill(os.getpid(), number)
+      assert not stop.agreed(1)
+    assert signal.getsignal(number) == signal.SIG_IGN
+  finally:
+    signal.signal(number, before)
+
+
 def test_sigterm_in_process_goes_on_exactly(tmp_path, undisturbed):
   handler = signal.getsignal(signal.SIGTERM)
   with pytest.raises(preemption.Preempted):
@@ -150,6 +189,50 @@ def test_nan_stops_and_is_never_saved(tmp_path, log_period):
   ]
   state = toy.train(tmp_path, **arguments)  # another batch: it goes on
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.trained))
+
+
+def test_the_batch_of_a_nan_can_be_left_out(tmp_path, caplog):
+  caplog.set_level('WARNING', 'absl')
+  arguments = dict(
+    objective=toy.ToyObjective(explode_above=1e3), feed=toy.Feed(big_at=5)
+  )
+  with pytest.raises(loop.NonFiniteError) as error:
+    toy.train(tmp_path, **arguments)
+  assert '--skip_steps=6 ' in str(error.value)
+  assert f'from {tmp_path}/checkpoint_3 ' in str(error.value)
+  state = toy.train(tmp_path, **arguments, skip_steps=frozenset({6}))
+  assert 'step 6: its batch is left out' in caplog.text
+  assert int(state.step) == 8 and set(losses(tmp_path)) == {1, 2, 3, 4, 5, 7, 8}
+  # From scratch it is the same: a step that is left out counts.
+  whole = toy.train(
+    tmp_path / 'whole', **arguments, skip_steps=frozenset({6, 9})
+  )
+  assert_same_state(state, whole)
+
+
+class WithPenalty(toy.ToyObjective):
+  """Trains on more than what it calls its loss."""
+
+  def loss_fn(self, params, batch, rng):
+    loss, metrics = super().loss_fn(params, batch, rng)
+    return loss + 5.0, {**metrics, 'loss': loss, 'penalty': 5.0}
+
+
+def test_what_the_log_calls_loss_is_the_objective_s(tmp_path):
+  toy.train(tmp_path / 'plain', train_steps=2)
+  toy.train(tmp_path / 'more', train_steps=2, objective=WithPenalty())
+  assert losses(tmp_path / 'more') == pytest.approx(losses(tmp_path / 'plain'))
+  assert lines(tmp_path / 'more')[0]['penalty'] == 5
+
+
+@pytest.mark.parametrize('left_out', [{1}, {8}, {3}, set(range(1, 9))])
+def test_any_step_can_be_left_out(tmp_path, left_out):
+  state = toy.train(tmp_path, skip_steps=frozenset(left_out))
+  assert int(state.step) == 8
+  assert (tmp_path / 'checkpoint_8').exists()
+  path = tmp_path / 'metrics.jsonl'
+  logged = set(losses(tmp_path)) if path.exists() else set()
+  assert logged == set(range(1, 9)) - left_out
 
 
 def test_a_run_is_described_only_where_it_goes_on(tmp_path, caplog):

@@ -133,6 +133,7 @@ class Feed:
   fail_at: int | None = None
   big_at: int | None = None
   sigterm_at: int | None = None
+  stall_at: int | None = None
   pause: float = 0.0
 
   def __call__(self, start_step):
@@ -142,6 +143,8 @@ class Feed:
         raise OSError('disk gone')
       if step == self.sigterm_at:
         os.kill(os.getpid(), signal.SIGTERM)
+      if step == self.stall_at:
+        time.sleep(600)
       rng = np.random.default_rng((7, step))
       x = rng.normal(size=(2, self.batch_size, self.width)).astype('float32')
       if step == self.big_at:
@@ -204,8 +207,11 @@ def main():
   parser.add_argument('model_dir')
   parser.add_argument('--train_steps', type=int, default=40)
   parser.add_argument('--pause', type=float, default=0.0)
+  parser.add_argument('--stall_at', type=int)
   parser.add_argument('--limit_file_size', type=int)
   args = parser.parse_args()
+  # What a shell starts in the background is started to ignore it.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   if args.limit_file_size is not None:
     import resource
 
@@ -215,10 +221,11 @@ def main():
     train(
       args.model_dir,
       train_steps=args.train_steps,
-      feed=Feed(pause=args.pause),
+      feed=Feed(pause=args.pause, stall_at=args.stall_at),
     )
-  except preemption.Preempted:
-    sys.exit(preemption.EXIT_CODE)
+  except preemption.Preempted as stopped:
+    print(stopped, file=sys.stderr)
+    sys.exit(stopped.exit_code)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,50 @@
 """`train` of both command lines: a stage, as its gin recipe says."""
 
 import argparse
+import re
 
 from vidlm.core import command_line
 
-# The code after SIGTERM is `preemption.EXIT_CODE`.
+# The codes are `preemption.EXIT_CODE` and `INTERRUPTED`.
 _EXIT_STATUS = (
-  'Exit status: 0 when all steps are done; 143 after SIGTERM, when a '
-  'checkpoint is saved (one process of several is enough to stop all: at the '
-  'next step that is a multiple of 10) and the same command goes on from it; '
-  '2 after a mistake, with one line that says which.'
+  'Exit status: 0 when all steps are done; 143 after SIGTERM and 130 after '
+  'Ctrl-C, when a checkpoint is saved (one process of several is enough to '
+  'stop all: at the next step that is a multiple of 10) and the same command '
+  'goes on from it; a second Ctrl-C ends at once, with 130 too; 2 after a '
+  'mistake, with one line that says which.'
 )
 
 
+def steps(text: str) -> tuple[int, ...]:
+  """The numbers of '6,9-12'.
+
+  Raises:
+    argparse.ArgumentTypeError: For anything else.
+  """
+  found: list[int] = []
+  for part in text.split(','):
+    match = re.fullmatch(r'\s*(\d+)\s*(?:-\s*(\d+)\s*)?', part)
+    first, last = (
+      (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    )
+    if first < 1 or last < first:
+      raise argparse.ArgumentTypeError(
+        f'{text!r}: need steps from 1 on, such as 6 or 6,9-12'
+      )
+    found += range(first, last + 1)
+  return tuple(found)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
-  """The recipe says everything: `train` has gin's flags alone."""
-  del parser
+  """Flags of `train`; all else is said by the recipe."""
+  parser.add_argument(
+    '--skip_steps',
+    type=steps,
+    default=(),
+    metavar='STEPS',
+    help='leave the batches of these steps out, such as 6 or 6,9-12: a way on '
+    'after a loss that was no finite number',
+  )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
   command_line.parse_gin(args)
   from vidlm import train
 
-  return train.run()
+  return train.run(args.skip_steps)
 
 
 COMMAND = command_line.Command(

@@ -98,7 +98,8 @@ def run(
     argv: What was typed behind the name.
 
   Returns:
-    The exit status: the command's, or 141 if the reader of its output left.
+    The exit status: the command's, 141 if the reader of its output left, or
+    130 after Ctrl-C.
 
   Raises:
     SystemExit: With 2 after a mistake of the user's, told in one line.
@@ -122,6 +123,11 @@ def run(
     if not _reader_left():
       raise
     return 128 + signal.SIGPIPE
+  except KeyboardInterrupt:
+    if os.environ.get('VIDLM_TRACEBACK'):
+      raise
+    print('Ctrl-C: ended before it was done', file=sys.stderr)
+    return 128 + signal.SIGINT
   except (*_MISTAKES, OSError) as error:
     told = isinstance(error, _MISTAKES) or error.errno in _NO_ROOM
     if not told or os.environ.get('VIDLM_TRACEBACK'):

@@ -112,11 +112,26 @@ class VLMObjective:
       rng: PRNG key, for dropout; None for none.
 
     Returns:
-      The loss, and metrics: `loss` (without z-loss), `accuracy` of the tokens,
-      and `target_tokens`.
+      The loss, and metrics: `loss` (without z-loss), `z_loss` if there is one,
+      `accuracy` of the tokens, and `target_tokens`.
     """
     outputs = self.outputs(params, batch, rng)
     return self.loss_of_outputs(params, outputs, batch)
+
+  @property
+  def loss_says(self) -> str:
+    """What the metric `loss` is."""
+    by = 'token' if self._by_token else 'example (mean over its tokens)'
+    parts = [f'cross-entropy per target {by}']
+    if self.label_smoothing:
+      parts.append(f'with label smoothing {self.label_smoothing:g}')
+    if self.z_loss:
+      parts.append(f'without z-loss (factor {self.z_loss:g}), which is z_loss')
+    return ', '.join(parts)
+
+  @property
+  def _by_token(self) -> bool:
+    return self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS'
 
   @property
   def loss_is_linear(self) -> bool:
@@ -166,8 +181,10 @@ class VLMObjective:
     z_term = (outputs['z_term'] * per_token).sum()
     count = weights.sum()
     hits = (outputs['hit'] * weights).sum()
+    apart = {'z_loss': z_term} if self.z_loss else {}
     return loss, {
       'loss': loss - z_term,
+      **apart,
       'accuracy': hits / jnp.maximum(count, 1.0),
       'target_tokens': count,
     }
@@ -193,17 +210,16 @@ class VLMObjective:
     batch = {**batch, 'decoder_loss_weights': weights}
     _, metrics = self.loss_fn(params, batch, None)
     count = metrics['target_tokens']
-    by_token = self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS'
     examples = (weights.sum(axis=1) > 0).sum().astype(jnp.float32)
     return {
-      'loss': (metrics['loss'], count if by_token else examples),
+      'loss': (metrics['loss'], count if self._by_token else examples),
       'accuracy': (metrics['accuracy'], count),
     }
 
   def _token_weights(self, weights: Float[Array, 'B L']) -> Float[Array, 'B L']:
     """Scales weights so that the weighted sum is the wanted mean."""
     # At least 1: where no target is real the loss is 0 and not NaN.
-    if self.loss_normalizing_factor == 'NUM_REAL_TARGET_TOKENS':
+    if self._by_token:
       return weights / jnp.maximum(weights.sum(), 1.0)
     lengths = weights.sum(axis=1, keepdims=True)
     examples = jnp.maximum((lengths > 0).sum(), 1)

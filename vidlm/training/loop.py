@@ -57,7 +57,7 @@ def train_loop(
 
   Raises:
     NonFiniteError: At the first loss or gradient that isn't finite.
-    preemption.Preempted: After SIGTERM, when the checkpoint is saved.
+    preemption.Preempted: After SIGTERM or Ctrl-C, when the checkpoint is saved.
     ValueError: For a SCHEDULE or parameters that don't fit the model, or a
       best score that nobody computes.
   """
@@ -90,8 +90,10 @@ def train_loop(
     )
   log = train_log.TrainLog(recipe, tx, model_dir, first)
   try:
-    with preemption.SigtermFlag() as stop, partitioner.activate():
-      run = _Run(how, built, tx, partitioner, saver, log, stop, evaluation)
+    with preemption.StopFlag() as stop, partitioner.activate():
+      run = _Run(
+        model_dir, how, built, tx, partitioner, saver, log, stop, evaluation
+      )
       return state if first >= how.train_steps else run(state, feed(first))
   finally:
     log.close()
@@ -125,13 +127,14 @@ def _start(
 class _Run:
   """The steps of a run, from a state on."""
 
+  model_dir: str
   how: recipe_lib.Loop
   built: step.Step
   tx: optim.Optimizer
   partitioner: partitioning.Partitioner
   saver: checkpoints.Checkpoints
   log: train_log.TrainLog
-  stop: preemption.SigtermFlag
+  stop: preemption.StopFlag
   evaluation: scoring.Evaluation
 
   def __call__(
@@ -143,7 +146,8 @@ class _Run:
     how, first = self.how, int(state.step)
     key = step.make_key(how.seed, self.partitioner)
     function = _compiled_by_all(self.built)
-    finite = _FiniteCheck()
+    finite = _FiniteCheck(self.model_dir, self.saver.steps)
+    clock = False
     batches = prefetch.prefetch(feed, self.partitioner.shard_batch)
     with contextlib.closing(batches):
       for number in range(first, how.train_steps):
@@ -154,10 +158,15 @@ class _Run:
             'feed has no end, epochs are its own affair'
           )
         rates = self.tx.learning_rates(number)
-        state, scalars = function(state, batch, rates, key)
-        finite.add(number, scalars)
-        if number == first:
-          self.log.start_clock(number + 1, scalars)
+        if number + 1 in how.skip_steps:
+          logging.warning('step %d: its batch is left out', number + 1)
+          state, scalars = state.replace(step=state.step + 1), None
+        else:
+          state, scalars = function(state, batch, rates, key)
+          finite.add(number, scalars)
+          if not clock:
+            self.log.start_clock(number + 1, scalars)
+            clock = True
         self._after(number + 1, state, scalars, rates, finite)
     return state
 
@@ -165,7 +174,7 @@ class _Run:
     self,
     done: int,
     state: train_state.TrainState,
-    scalars: Mapping[str, Any],
+    scalars: Mapping[str, Any] | None,
     rates: np.ndarray,
     finite: '_FiniteCheck',
   ) -> None:
@@ -178,18 +187,20 @@ class _Run:
       scores = self.log.scored(
         done, lambda: self.evaluation(state.params, self.partitioner)
       )
-    if done % how.log_period == 0 or last or scores:
+    # A batch that was left out has no loss.
+    if scalars and (done % how.log_period == 0 or last or scores):
       finite.check()
       self.log.write(done, scalars, rates, scores)
-    preempted = self.stop.agreed(done)
-    due = done % how.checkpoint_period == 0 or last or preempted
+    stopped = self.stop.agreed(done)
+    due = done % how.checkpoint_period == 0 or last or stopped
     if due or self.saver.is_best(scores):
       # Before the next batch is taken; and never a state that isn't finite.
       finite.check()
       self.saver.save(done, state, scores)
-    if preempted and not last:
+    if stopped and not last:
       self.saver.wait()
-      raise preemption.Preempted(f'saved checkpoint_{done} after SIGTERM')
+      name = f'{self.model_dir.rstrip("/")}/checkpoint_{done}'
+      raise preemption.Preempted(stopped, name)
 
 
 def _compiled_by_all(built: step.Step) -> Callable[..., Any]:
@@ -204,7 +215,9 @@ def _compiled_by_all(built: step.Step) -> Callable[..., Any]:
 class _FiniteCheck:
   """Looks at losses and norms late, so that steps are queued meanwhile."""
 
-  def __init__(self):
+  def __init__(self, model_dir: str, saved: Callable[[], list[int]]):
+    self._model_dir = model_dir
+    self._saved = saved
     self._pending: list[tuple[int, Any, Any]] = []
 
   def add(self, number: int, scalars: Mapping[str, Any]) -> None:
@@ -216,9 +229,17 @@ class _FiniteCheck:
     for number, loss, norm in self._pending:
       loss, norm = float(loss), float(norm)
       if not (np.isfinite(loss) and np.isfinite(norm)):
-        raise NonFiniteError(
-          f'step {number + 1}: loss {loss}, gradient norm {norm}; nothing '
-          'after the step before is saved. Lower the learning rate, clip '
-          'gradients, or look at the batch of this step'
-        )
+        raise NonFiniteError(self._message(number + 1, loss, norm))
     self._pending.clear()
+
+  def _message(self, step: int, loss: float, norm: float) -> str:
+    steps = self._saved()
+    last = f'{self._model_dir.rstrip("/")}/checkpoint_{max(steps, default=0)}'
+    return (
+      f'step {step}: loss {loss}, gradient norm {norm}; nothing after the step '
+      'before is saved. The same command goes on from '
+      f'{last if steps else "step 0"} and comes to the same batch: add '
+      f'--skip_steps={step} to leave that batch out; or lower the learning '
+      'rate or set GRAD_CLIP_NORM, with --allow=changed_config. To go back '
+      'further, move the newest checkpoint_N away'
+    )

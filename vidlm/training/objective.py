@@ -31,7 +31,8 @@ class Objective(Protocol):
       rng: A key for this step.
 
     Returns:
-      A float32 scalar, and scalars to log.
+      A float32 scalar, and scalars to log; a `loss` among them is logged in
+      place of the scalar, if a part of that stands apart.
     """
 
   def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -51,6 +52,15 @@ class Objective(Protocol):
       rematerialisation: 3x the forward pass for what trains, 2x for what is
       frozen but passes a gradient on, 1x for what lies before.
     """
+
+
+@runtime_checkable
+class Told(Protocol):
+  """An objective that says what the `loss` in its log is."""
+
+  @property
+  def loss_says(self) -> str:
+    """A phrase, such as 'cross-entropy per target token'."""
 
 
 @runtime_checkable

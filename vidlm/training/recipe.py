@@ -30,6 +30,7 @@ class Loop:
     keep_best: The score whose best checkpoint stays too; None for none.
     peak_flops: One device's, for model FLOP utilisation.
     num_microbatches: Parts that a batch is computed in; None for one.
+    skip_steps: Steps whose batch is left out: they count, and change nothing.
   """
 
   train_steps: int
@@ -46,6 +47,7 @@ class Loop:
   keep_best: str | None = None
   peak_flops: float | None = None
   num_microbatches: int | None = None
+  skip_steps: frozenset[int] = frozenset()
 
 
 @runtime_checkable

@@ -151,7 +151,8 @@ def _step(
     ),
     opt_state=jax.tree.map(keep, opt_state, state.opt_state),
   )
-  return state, {**metrics, 'loss': loss, **norms}
+  # The objective may tell what of its loss stands apart, such as z-loss.
+  return state, {'loss': loss, **metrics, **norms}
 
 
 def abstract_state(

@@ -11,6 +11,7 @@ from absl import logging
 from jaxtyping import Float
 
 from vidlm.training import metrics, optim
+from vidlm.training import objective as objective_lib
 from vidlm.training import recipe as recipe_lib
 
 
@@ -33,6 +34,8 @@ class TrainLog:
       start: Step that the run goes on from.
     """
     how = recipe.loop
+    if isinstance(recipe.objective, objective_lib.Told):
+      logging.info('loss: %s', recipe.objective.loss_says)
     self._writer = metrics.MetricsWriter(model_dir, start)
     name = model_dir.rstrip('/').rsplit('/', 1)[-1]
     self._progress = metrics.Progress(name, start, how.train_steps)
