@@ -142,7 +142,6 @@ def test_every_example_pair_counts_as_copied(kind: str):
       'his brown dog',
       ('three_words',),
     ),
-    ('Question: who runs\nAnswer: dog\nThe dog runs.', 'who runs', 'dog', ()),
   ],
 )
 def test_short_style(text: str, question: str, answer: str, flags: tuple):
@@ -162,7 +161,17 @@ def test_short_style(text: str, question: str, answer: str, flags: tuple):
     ),
     ('Question: who runs\nAnswer: the do', 'length', Reject.TRUNCATED),
     ('Question: who runs\nAnswer: the dog\nQuestion: wh', 'length', None),
-    ('Question: who runs\nAnswer: the dog\nThe', 'length', None),
+    (
+      'Question: who runs\nAnswer: the dog\nThe',
+      'length',
+      Reject.TRUNCATED,
+    ),
+    # Behind the answer stands what is no part of it.
+    (
+      'Question: who runs\nAnswer: dog\nThe dog runs.',
+      'stop',
+      Reject.TOO_LONG_SHORT_ANSWER,
+    ),
   ],
 )
 def test_short_limits(text: str, finish_reason: str, reason: Reject | None):

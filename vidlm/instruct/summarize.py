@@ -20,13 +20,28 @@ import regex
 
 from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
-from vidlm.instruct import calls, client, generate, parse, prompts, records
+from vidlm.instruct import (
+  calls,
+  client,
+  generate,
+  judge,
+  markdown,
+  parse,
+  prompts,
+  records,
+  tags,
+  verdicts,
+)
 from vidlm.instruct import summary as summary_lib
 
 KIND = 'summary'
 # Speaks of what it was told, not of the video; a picture frame is no such case.
 _FRAMES = regex.compile(
   r'(?i)\bframes\b|\b(?:first|second|third|next|last|final|each|every) frame\b'
+)
+
+_WRAPPED = regex.compile(
+  r'(?is)<(?P<name>summary|description|caption|video)>(?P<body>.*)</(?P=name)>'
 )
 
 
@@ -218,28 +233,46 @@ def parse_summary(text: str, finish_reason: str | None = None) -> parse.Parsed:
   Returns:
     The description as the answer, or the reason why there is none.
   """
-  if finish_reason == 'content_filter':
+  if parse.was_filtered(finish_reason):
     return parse.Parsed(reject_reason=parse.Reject.REFUSAL)
-  text = parse.FENCE.sub('', parse.THOUGHT.sub('', text)).strip()
-  first, *rest = regex.split(r'\n\s*\n', text) if text else ['']
-  # 'Here is the description:' and a blank line come before some.
-  if first.rstrip().endswith(':') and rest:
-    first = rest[0]
-  first = regex.sub(
-    r'(?i)^[*_# ]*(?:video|summary|description|caption)[*_ ]*:[*_ ]*', '', first
-  )
-  summary = ' '.join(first.split()).strip('"\u201c\u201d* ')
+  cut = parse.was_cut(finish_reason)
+  try:
+    summary, rest = _first_paragraph(text)
+  except verdicts.UnreadError as error:
+    return parse.Parsed(
+      reject_reason=parse.Reject.TRUNCATED if cut else error.reason
+    )
   if not summary:
-    cut = finish_reason == 'length'
     return parse.Parsed(
       reject_reason=parse.Reject.TRUNCATED if cut else parse.Reject.EMPTY
     )
-  if parse.REFUSAL.search(summary):
+  if judge.refused(summary):
     return parse.Parsed(reject_reason=parse.Reject.REFUSAL)
-  if (
-    finish_reason == 'length' and not rest and summary[-1] not in parse.TERMINAL
-  ):
+  if cut and not rest and not markdown.complete(summary):
     return parse.Parsed(answer=summary, reject_reason=parse.Reject.TRUNCATED)
-  if parse.LEAK.search(summary) or _FRAMES.search(summary):
+  if judge.leaks(summary) or _FRAMES.search(summary):
     return parse.Parsed(answer=summary, reject_reason=parse.Reject.LEAK)
   return parse.Parsed(answer=summary)
+
+
+def _first_paragraph(text: str) -> tuple[str, bool]:
+  """Returns the description, and whether anything stands behind it.
+
+  Raises:
+    UnreadError: If reasoning isn't closed, or what is left is no text.
+  """
+  text = tags.without_reasoning(text).strip()
+  wrapped = _WRAPPED.fullmatch(text)
+  text = tags.without_tags(wrapped['body'] if wrapped else text)
+  text = regex.sub(f'[{tags.MARKS}]', '', text)
+  text = markdown.FENCE.sub('', text).strip()
+  first, *rest = regex.split(r'\n\s*\n', text) if text else ['']
+  # 'Here is the description:' and a blank line come before some.
+  if first.rstrip().endswith(':') and rest:
+    first, *rest = rest
+  first = regex.sub(
+    r'(?i)^[*_# ]*(?:video|summary|description|caption)[*_ ]*:[*_ ]*', '', first
+  )
+  return markdown.clean(' '.join(first.split()).strip('"\u201c\u201d* ')), bool(
+    rest
+  )
