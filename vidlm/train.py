@@ -169,9 +169,9 @@ def train(
     num_microbatches=num_microbatches,
     skip_steps=frozenset(skip_steps),
   )
-  goes_on = functools.partial(dataclasses.replace, goes_on=_began(model_dir))
+  dated = functools.partial(dataclasses.replace, is_new=not _began(model_dir))
   feed = feed_lib.make_feed(
-    goes_on(train_dataset_cfg),
+    dated(train_dataset_cfg),
     train_steps,
     jax.process_index(),
     jax.process_count(),
@@ -179,7 +179,7 @@ def train(
   evaluation = validation.make_evaluation(
     model,
     train_dataset_cfg.mixture_or_task,
-    train_eval=train_eval_dataset_cfg and goes_on(train_eval_dataset_cfg),
+    train_eval=train_eval_dataset_cfg and dated(train_eval_dataset_cfg),
     infer_eval=infer_eval_dataset_cfg,
     evaluator=infer_evaluator,
     period=how.eval_period,

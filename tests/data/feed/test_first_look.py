@@ -9,6 +9,7 @@ import pytest
 from dualenc import data as dualenc_data
 from vidlm.data.feed import (
   batches,
+  coverage,
   first_look,
   order,
   tasks,
@@ -46,7 +47,7 @@ def test_cut_targets_are_said_above_one_in_a_hundred(sets, words, logged, long):
   lines = warned(logged, task, targets=size - 1)
   assert len(lines) == (long > 2)
   if lines:
-    said = f'task t: {long / 2:.2g} % of targets are cut: '
+    said = f'task t: {long / 2:g} % of targets are cut: '
     assert lines[0].startswith(f'WARNING: {said}')
     assert f"['targets'] is {size - 1}, the longest of 200" in lines[0]
     assert f'has {size} tokens' in lines[0]
@@ -62,7 +63,7 @@ def test_cut_questions_are_said(sets, words, logged):
 
 
 @pytest.mark.parametrize('kind', ['caption', 'label', 'question'])
-def test_a_prompt_that_does_not_fit_is_refused(sets, words, kind):
+def test_a_prompt_that_does_not_fit_is_refused(sets, words, logged, kind):
   row = {
     'texts': ('a bar',),
     'questions': ('what',),
@@ -73,12 +74,16 @@ def test_a_prompt_that_does_not_fit_is_refused(sets, words, kind):
   asks = kind == 'question'
   prompt = 'Answer in en: ' if asks else PROMPT
   taken = len(words.prompt(prompt))
-  batches.make_feed(config(task, inputs=taken), 1)
+  batches.make_feed(config(task, inputs=taken, is_new=True), 1)
+  short = config(task, inputs=taken - 1, is_new=True)
   with pytest.raises(ValueError, match=f'takes {taken} tokens, but TASK') as e:
-    batches.make_feed(config(task, inputs=taken - 1), 1)
+    batches.make_feed(short, 1)
   assert f'task t: the prompt {prompt!r}' in str(e.value)
   with pytest.raises(ValueError, match=f'takes {taken} tokens'):
-    next(batches.evaluation_batches(config(task, inputs=taken - 1)))
+    next(batches.evaluation_batches(short))
+  # A run that began so goes on, and is told.
+  (line,) = warned(logged, task, inputs=taken - 1)
+  assert line.startswith('WARNING: task t: 100 % of inputs are cut')
   lacking = config(task)
   lacking = dataclasses.replace(lacking, task_feature_lengths={'inputs': 40})
   with pytest.raises(ValueError, match="needs tokens of 'targets'"):
@@ -113,7 +118,8 @@ def test_clips_twice_in_a_contrastive_batch_are_said(sets, words, logged, size):
   assert len(lines) == (twice / indices.size > 0.01)
   if lines:
     assert (
-      f'{100 * twice / indices.size:.2g} % of the examples are in' in lines[0]
+      f'{coverage.percent(twice / indices.size)} of the examples are in'
+      in lines[0]
     )
     assert f'BATCH_SIZE is {size}, there are 5 examples' in lines[0]
   # A model that writes may see a clip twice.
@@ -126,7 +132,7 @@ def test_two_tasks_of_the_same_clips_contrast_them_with_themselves(
   clips = sets.clips([{'texts': ('a bar',), 'label': 'run'}] * 40)
   task = tasks.ClipTask('a', words, '', clips)
   labels = dataclasses.replace(task, name='b', kind='label')
-  both = tasks.ClipMixture('both', [(task, 1), (labels, 1)])
+  both = tasks.ClipMixture('same_clips', [(task, 1), (labels, 1)])
   lines = warned(logged, both, size=40, converter='dual_encoder')
   assert any('in a batch with another one of their clip' in x for x in lines)
 
@@ -137,7 +143,8 @@ def test_text_without_clips_is_not_contrasted(sets, words):
   text = tasks.ClipTask('words', words, kind='text', texts=str(path))
   clips = sets.clips([{'texts': ('a bar',)}] * 3)
   both = tasks.ClipMixture(
-    'both', [(text, 1), (tasks.ClipTask('clips', words, '', clips), 1)]
+    'clips_and_words',
+    [(text, 1), (tasks.ClipTask('clips', words, '', clips), 1)],
   )
   for task in (text, both):
     batches.make_feed(config(task), 1)

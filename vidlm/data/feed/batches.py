@@ -42,8 +42,8 @@ class DatasetConfig:
     frames: How frames are sampled.
     converter: 'encoder_decoder' for the VLM; 'dual_encoder' for two towers.
     allow_missing: Whether a set may keep less than a tenth of its rows.
-    goes_on: Whether this is a run that began before: one whose prompt is cut
-      goes on as it began, a new one is refused.
+    is_new: Whether this is a run that begins: it is refused if a prompt would
+      be cut, while one that began so goes on as it did.
   """
 
   mixture_or_task: Any
@@ -53,7 +53,7 @@ class DatasetConfig:
   frames: frame_cache.FrameOptions = frame_cache.FrameOptions()
   converter: str = 'encoder_decoder'
   allow_missing: bool = False
-  goes_on: bool = False
+  is_new: bool = False
 
 
 def make_feed(

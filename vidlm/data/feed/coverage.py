@@ -81,7 +81,7 @@ def say(name: str, found: Coverage | None) -> None:
   if found is None:
     return
   if found.part < _LOW:
-    warn(f'{name}: only {_percent(found.part)} was taken: {found}')
+    warn(f'{name}: only {percent(found.part)} was taken: {found}')
   else:
     logging.info('%s: %s', name, found)
 
@@ -91,7 +91,7 @@ def say_scored(task: str, scored: int, annotated: int) -> None:
   if scored < _LOW * annotated:
     warn(
       f'{task}: a score of {scored} of {annotated} that are annotated '
-      f'({_percent(scored / annotated)}): no figure of the whole split'
+      f'({percent(scored / annotated)}): no figure of the whole split'
     )
 
 
@@ -114,10 +114,12 @@ def check(name: str, found: Coverage | None, allow_missing: bool) -> None:
   if found is None or allow_missing or found.part >= _TOO_LOW:
     return
   raise ValueError(
-    f'{name}: only {_percent(found.part)} was taken: {found}; do the ids '
+    f'{name}: only {percent(found.part)} was taken: {found}; do the ids '
     'belong together? If this is what you want: --gin.ALLOW_MISSING=True'
   )
 
 
-def _percent(part: float) -> str:
-  return f'{_PERCENT * part:.2g} %'
+def percent(part: float) -> str:
+  """A part as people read it: '0.25 %', '5.9 %', '40 %'."""
+  number = _PERCENT * part
+  return f'{number:.2g} %' if number < 10 else f'{number:.0f} %'

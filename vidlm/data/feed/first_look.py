@@ -44,7 +44,7 @@ def check(parts: Sequence[Component], config: Any) -> None:
   for part in parts:
     if config.converter == DUAL_ENCODER:
       _check_clips(part)
-    elif not config.goes_on:
+    elif config.is_new:
       _check_prompt(part, config.task_feature_lengths)
 
 
@@ -171,7 +171,7 @@ def _of_lengths(
   cut = (sizes > room).mean()
   if cut > _NOTEWORTHY:
     yield (
-      f'{where}{_percent(cut)} of {name} are cut: '
+      f'{where}{coverage.percent(cut)} of {name} are cut: '
       f'TASK_FEATURE_LENGTHS[{name!r}] is {room}, the longest of {len(sizes)} '
       f'looked at has {sizes.max()} tokens, half have {np.median(sizes):g} or '
       'fewer'
@@ -192,8 +192,8 @@ def _of_unknown(
   row = int(np.argmax(counts))
   said, read = texts[row], known.decode(ids[row])
   yield (
-    f'{where}{_percent(unknown)} of the pieces of {name} are not in the '
-    f'vocabulary: {_short(said)} is read as {_short(read)}'
+    f'{where}{coverage.percent(unknown)} of the pieces of {name} are not in '
+    f'the vocabulary: {_short(said)} is read as {_short(read)}'
   )
 
 
@@ -214,10 +214,10 @@ def _of_batches(
   part = sum(twice) / (steps * size)
   if part > _NOTEWORTHY:
     yield (
-      f'{_percent(part)} of the examples are in a batch with another one of '
-      f'their clip, and taught not to match it: BATCH_SIZE is {size}, there '
-      f'are {sum(sizes)} examples ({steps} batches looked at); make the batch '
-      'smaller, or take tasks of different clips'
+      f'{coverage.percent(part)} of the examples are in a batch with another '
+      f'one of their clip, and taught not to match it: BATCH_SIZE is {size}, '
+      f'there are {sum(sizes)} examples ({steps} batches looked at); make the '
+      'batch smaller, or take tasks of different clips'
     )
 
 
@@ -231,10 +231,6 @@ def _twice(
     clip = clips.data_dir, clips.split, int(parts[c].table.rows[index])
     met[clip] = met.get(clip, 0) + 1
   return sum(n for n in met.values() if n > 1)
-
-
-def _percent(part: float) -> str:
-  return f'{100 * part:.2g} %'
 
 
 def _short(text: str) -> str:
