@@ -14,7 +14,7 @@ from vidlm import cli
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import build, locate, registry, rows
 from vidlm.data.store import clip_reader
-from vidlm.data.video import sampling
+from vidlm.data.video import sampling, scanner
 
 ONE = pipeline.Work(workers=1)
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -88,6 +88,31 @@ def test_renamed_files_are_found_and_said(make_videos) -> None:
     folder.find(row('nothing', 'aBcDe-gHiJk'))[0],
     False,
   )
+
+
+def test_case_and_accents_are_no_other_name(make_videos) -> None:
+  folder = locate.VideoFolder(
+    make_videos('Clip 1.MP4', 'sub/cafe\u0301.mp4', 'aBcDe-gHiJk.MP4', 'D.MOV')
+  )
+  for name, file in (
+    ('clip 1.mp4', 'Clip 1.MP4'),
+    ('CAFÉ.mp4', 'sub/cafe\u0301.mp4'),
+    ('d', 'D.MOV'),
+    ('aBcDe-gHiJk.mp4', 'aBcDe-gHiJk.MP4'),
+  ):
+    entry, changed = folder.find(row(name))
+    assert (entry.video, changed) == (file, True)
+  assert folder.find(row('abcde-ghijk.mp4'))[0].reason == 'not_found'
+
+
+def test_a_hub_s_cache(make_videos, tmp_path) -> None:
+  blobs = make_videos('blob.mp4')
+  snapshot = tmp_path / 'snapshot'
+  snapshot.mkdir()
+  (snapshot / 'x.mp4').symlink_to(pathlib.Path(blobs, 'blob.mp4'))
+  assert locate.VideoFolder(str(snapshot)).find(row('x'))[0].path is None
+  folder = locate.VideoFolder(scanner.Folder(str(snapshot), follow_links=True))
+  assert folder.find(row('x'))[0].path == str(snapshot / 'x.mp4')
 
 
 def test_two_candidates_are_none(make_videos) -> None:

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import pathlib
 import tarfile
 
+import av
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import build, packs
 from vidlm.data.store import clip_reader
-from vidlm.data.video import packed
+from vidlm.data.video import packed, sampling
 
 ONE = pipeline.Work(workers=1)
 
@@ -96,6 +98,65 @@ def test_a_damaged_tar_gives_what_it_has(
   out = str(tmp_path / 'out')
   summary = build.prepare_set('webdataset', str(tmp_path / 'tars'), out)
   assert (summary.ok, reasons(out)) == (1, {'x.tar/(damaged)': 'corrupt'})
+
+
+def numbers(out, videos) -> dict[str, tuple[list[str], int]]:
+  """Text and number of the first frame of each clip."""
+  reader = clip_reader.open_clips(out)
+  found = {}
+  for number, clip_id in enumerate(reader.clip_ids()):
+    (record,) = reader.read([number])
+    frames = reader.features.deserialize_example_np(record)['frames']
+    found[clip_id] = reader.texts()[number], videos.read_number(frames[0])
+  return found
+
+
+def film(videos, number: int) -> bytes:
+  """A film whose frames all carry one number."""
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='mp4') as out:
+    stream = out.add_stream('libx264', rate=10)
+    stream.width, stream.height, stream.pix_fmt = 96, 64, 'yuv420p'
+    picture = videos.draw(number, 96, 64)
+    for _ in range(12):
+      out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, 'rgb24')))
+    out.mux(stream.encode())
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize('kind', ['tar', 'TAR', 'parquet', 'PARQUET'])
+def test_archives_of_one_name_are_not_confused(
+  videos, tmp_path, kind: str
+) -> None:
+  """Each folder of shards begins with 00000: a text is its own video's."""
+  folder = tmp_path / 'v'
+  for number, place in enumerate(['', 'sub', 'x/sub', 'y/sub']):
+    content, text = film(videos, 3 + number), f'text {3 + number}'
+    path = folder / place / f'00000.{kind}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind.lower() == 'tar':
+      write_tar(path, [('a.mp4', content), ('a.txt', text.encode())])
+    else:
+      row = {'id': 'a', 'mp4': content, 'text': text}
+      pq.write_table(pa.Table.from_pylist([row]), path)
+  out = str(tmp_path / 'out')
+  name = 'webdataset' if kind.lower() == 'tar' else 'parquet'
+  native = sampling.Sampling(size=None)
+  build.prepare_set(name, str(folder), out, work=ONE, sampling=native)
+  found = numbers(out, videos)
+  assert sorted(found.values()) == [([f'text {n}'], n) for n in range(3, 7)]
+  assert 'a' in found
+
+
+def test_names_in_a_tar_in_any_bytes(video_bytes, tmp_path) -> None:
+  name = os.fsdecode(b'caf\xe9')
+  members = [(f'{name}.mp4', video_bytes), (f'{name}.txt', b'a text')]
+  write_tar(tmp_path / 'v' / '0.tar', members)
+  out = str(tmp_path / 'out')
+  build.prepare_set('webdataset', str(tmp_path / 'v'), out, work=ONE)
+  reader = clip_reader.open_clips(out)
+  assert reader.clip_ids() == ['caf\\udce9']
+  assert reader.texts() == [['a text']]
 
 
 def test_any_set_finds_videos_in_tars(video_bytes, write, tmp_path) -> None:

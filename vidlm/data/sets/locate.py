@@ -1,6 +1,7 @@
 """Finds the videos of a set in a folder, whatever they are called there."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +10,7 @@ from absl import logging
 from vidlm.core import file_names
 from vidlm.data.sets import rows
 from vidlm.data.video import inventory as inventories
-from vidlm.data.video import listing, packed, scanner
+from vidlm.data.video import listing, lookup, packed, scanner
 
 Entry = listing.Entry
 
@@ -31,7 +32,9 @@ class VideoFolder:
     self._by_path: dict[str, str] = {}
     self._by_name: dict[str, str] = {}
     self._loose: dict[str, list[str]] = {}
+    self._close: dict[str, set[str]] = {}
     self._packed: dict[str, tuple[str, str]] = {}
+    self._members: dict[tuple[str, str], str] = {}
     self.damaged: list[str] = []
     for name in map(file_names.as_text, _list(self._folder)):
       if scanner.is_kind(name, 'archive'):
@@ -41,8 +44,9 @@ class VideoFolder:
     if not self._by_path:
       kinds = ' '.join(scanner.suffixes('video'))
       raise ValueError(
-        f'{self.root}: no video in this folder (looked for {kinds}, images, '
-        'frames, .tar, .parquet)'
+        f'{file_names.as_text(self.root)}: no video in this folder (looked '
+        f'for {kinds}, images, frames, .tar, .parquet): '
+        f'{inventories.take(self._folder)}'
       )
 
   def _add(self, name: str) -> None:
@@ -50,6 +54,8 @@ class VideoFolder:
     for key in (name, bare):
       self._by_path.setdefault(key, name)
       self._by_name.setdefault(key.rpartition('/')[2], name)
+      close = lookup.folded(key.rpartition('/')[2])
+      self._close.setdefault(close, set()).add(name)
     self._loose.setdefault(_loose(bare.rpartition('/')[2]), []).append(name)
 
   def _add_members(self, name: str) -> None:
@@ -67,7 +73,9 @@ class VideoFolder:
           inner = f'#{number}'
         place = f'{name}/{inner}'
         self._packed[place] = (path, member.packed)
-        self._by_path.setdefault(f'{name.rpartition("/")[2]}/{inner}', place)
+        short = f'{name.rpartition("/")[2]}/{inner}'
+        self._members[os.path.realpath(path), short] = place
+        self._by_path.setdefault(short, place)
         self._add(place)
         if member.packed.startswith('row:') and member.name:
           bare = _without_suffix(member.name)
@@ -81,9 +89,11 @@ class VideoFolder:
   def find(self, row: rows.Row) -> tuple[Entry, bool]:
     """Looks for a row's video.
 
-    First each of its names as a path, then anywhere below the folder; last, a
-    file whose name differs only in what downloaders change (spaces, brackets,
-    underscores), if there is just one.
+    First the member of the archive that the row is from; then each of its
+    names as a path, then anywhere below the folder; then a file whose name
+    differs in case or accents only, but for YouTube's ids, where case counts;
+    last, one that differs only in what downloaders change (spaces, brackets,
+    underscores); each of these two if there is just one.
 
     Returns:
       The entry, with a reason where there is no file, and whether the file
@@ -97,20 +107,36 @@ class VideoFolder:
     for name in row.names:
       if _leads_out(name.name):
         return self._failed(row, 'outside_folder', 'leads out of'), False
+    for name in row.names:
+      member = os.path.realpath(name.archive), name.name
+      if name.archive and member in self._members:
+        found = self._found(row, name, self._members[member])
+        return found or self._failed(row, 'not_found', 'not in'), False
     for names in (self._by_path, self._by_name):
       for name in row.names:
         if name.name in names:
           found = self._found(row, name, names[name.name])
           if found:
             return found, False
-    for name in row.names:
-      bare = name.name.rpartition('/')[2]
-      candidates = self._loose.get(_loose(bare), ())
-      if not _is_exact(bare) and len(candidates) == 1:
-        found = self._found(row, name, candidates[0])
-        if found:
-          return found, True
+    for alike in (self._called_close, self._called_loosely):
+      for name in row.names:
+        candidates = alike(name.name.rpartition('/')[2])
+        if len(candidates) == 1:
+          found = self._found(row, name, candidates[0])
+          if found:
+            return found, True
     return self._failed(row, 'not_found', 'not in'), False
+
+  def _called_close(self, name: str) -> list[str]:
+    found = self._close.get(lookup.folded(name), ())
+    bare = _without_suffix(name)
+    if not _is_exact(bare):
+      return list(found)
+    bases = ((file, file.rpartition('/')[2]) for file in found)
+    return [file for file, base in bases if _without_suffix(base) == bare]
+
+  def _called_loosely(self, name: str) -> list[str]:
+    return [] if _is_exact(name) else self._loose.get(_loose(name), [])
 
   def _found(
     self, row: rows.Row, name: rows.VideoName, file: str

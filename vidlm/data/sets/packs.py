@@ -42,12 +42,10 @@ def read_tars(annotations: Sequence[str]) -> Iterator[rows.Row]:
     for key, parts in found.items():
       if 'video' not in parts:
         continue
-      clip_id = key if key not in seen else f'{files.stem(path)}/{key}'
-      seen.add(clip_id)
-      place = f'{os.path.basename(path)}/{parts["video"]}'
-      yield _row(clip_id, place, parts.get('fields', {}))
+      clip_id = _distinct(key, path, f'/{key}', seen)
+      yield _row(clip_id, path, parts['video'], parts.get('fields', {}))
     if damage:
-      yield _damaged(path, damage)
+      yield _damaged(path, damage, seen)
 
 
 def _take(
@@ -108,7 +106,7 @@ def read_parquet(annotations: Sequence[str]) -> Iterator[rows.Row]:
         for item in batch.to_pylist() or [{}] * batch.num_rows:
           yield _parquet_row(path, next(members), item, seen)
     except (pa.ArrowException, OSError, packed.DamagedError) as error:
-      yield _damaged(path, f'{path}: damaged: {error}')
+      yield _damaged(path, f'{path}: damaged: {error}', seen)
 
 
 def _parquet_row(
@@ -116,16 +114,39 @@ def _parquet_row(
 ) -> rows.Row:
   number = member.packed.partition(':')[2]
   bare = member.name.removesuffix('.mp4') or f'{files.stem(path)}#{number}'
-  clip_id = bare if bare not in seen else f'{files.stem(path)}#{number}'
-  seen.add(clip_id)
-  place = f'{os.path.basename(path)}/#{number}'
+  clip_id = _distinct(bare, path, f'#{number}', seen)
   # Hugging Face says it in the name: test-00000-of-00001.parquet.
-  return _row(clip_id, place, item, rows.split_name(files.stem(path)))
+  by_file = rows.split_name(files.stem(path))
+  return _row(clip_id, path, f'#{number}', item, by_file)
+
+
+def _distinct(wanted: str, path: str, inner: str, seen: set[str]) -> str:
+  """Returns an id that no other clip has, and adds it to those seen.
+
+  Args:
+    wanted: If nobody has it.
+    path: Of the archive. Else its name tells, with as many folders before it
+      as it takes: each folder of shards may begin with 00000.
+    inner: What in the archive, after that.
+    seen: The ids that were given.
+  """
+  clip_id, tail = wanted, files.stem(path)
+  folders = os.path.dirname(path).split('/')
+  while clip_id in seen:
+    clip_id = f'{tail}{inner}'
+    tail = f'{folders.pop()}/{tail}' if folders else f'{tail}~'
+  seen.add(clip_id)
+  return clip_id
 
 
 def _row(
-  clip_id: str, place: str, fields: Mapping[str, Any], by_file: str = 'train'
+  clip_id: str,
+  path: str,
+  inner: str,
+  fields: Mapping[str, Any],
+  by_file: str = 'train',
 ) -> rows.Row:
+  place = f'{os.path.basename(path)}/{inner}'
   texts = tables.pick(fields, (*smit.CAPTION, 'captions', 'texts', 'enCap'))
   questions = files.texts(tables.pick(fields, ('question', 'questions')))
   answers = files.texts(tables.pick(fields, ('answer', 'answers')))
@@ -133,7 +154,7 @@ def _row(
   pairs = zip(questions, answers, strict=False)
   return rows.Row(
     clip_id=clip_id,
-    names=(rows.VideoName(place),),
+    names=(rows.VideoName(place, archive=path),),
     texts=files.texts(texts),
     questions=tuple(rows.Question(q, a) for q, a in pairs),
     label=label if isinstance(label, str) else '',
@@ -143,10 +164,10 @@ def _row(
   )
 
 
-def _damaged(path: str, message: str) -> rows.Row:
+def _damaged(path: str, message: str, seen: set[str]) -> rows.Row:
   name = os.path.basename(path)
   return rows.Row(
-    clip_id=f'{name}/(damaged)',
+    clip_id=_distinct(f'{name}/(damaged)', path, '/(damaged)', seen),
     names=(rows.VideoName(name),),
     reason='corrupt',
     message=' '.join(message.split()),

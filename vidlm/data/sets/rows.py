@@ -23,12 +23,14 @@ class VideoName:
     start: Seconds in that file; None for its start.
     end: Seconds in that file; None for its end.
     seconds: What a file that holds the clip alone should have; 0 if unknown.
+    archive: The tar or Parquet file the row is from, if its video is in there.
   """
 
   name: str
   start: float | None = None
   end: float | None = None
   seconds: float = 0.0
+  archive: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,9 +98,9 @@ class Lookup:
       for item in inventories.take(self._videos).items:
         if item.kind:
           bare = scanner.without_suffix(item.name, 'video', 'image')
-          for key in {_folded(item.name), _folded(bare)}:
+          for key in {folded(item.name), folded(bare)}:
             self._close[key].append(item.name)
-    return self._close.get(_folded(name), ())
+    return self._close.get(folded(name), ())
 
   def _say(self, changed: Mapping[str, str]) -> None:
     if not changed:
@@ -137,9 +137,10 @@ def _differ(name: str, rival: str) -> bool:
   return bare != other or (bare != name and other != rival)
 
 
-def _folded(name: str) -> str:
-  folded = unicodedata.normalize('NFC', name).casefold()
-  return unicodedata.normalize('NFC', folded)
+def folded(name: str) -> str:
+  """Returns what names have in common that differ in case or accents alone."""
+  lower = unicodedata.normalize('NFC', name).casefold()
+  return unicodedata.normalize('NFC', lower)
 
 
 def _names(text: str) -> Sequence[str]:
