@@ -140,3 +140,28 @@ def test_a_mistake_is_one_line(
   assert not any('Traceback' in line for line in errors)
   assert errors[-1].startswith('error: ') and message in errors[-1]
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_says_how_it_scores_and_what_means_nothing(
+  train, commands, caplog
+):
+  caplog.set_level('INFO')
+  recipe = commands.folder / 'one.gin'
+  recipe.write_text(
+    'from __gin__ import dynamic_registration\n'
+    'from vidlm.data.feed import tasks\n'
+    "include 'configs/miniature/visual.gin'\n"
+    'EVAL_PERIOD = 1\n'
+    'INFER_EVAL = @one/tasks.ClipTask()\n'
+    'one/tasks.ClipTask:\n'
+    "  name = 'one'\n  clips = 'test_captioning'\n"
+    "  split = 'test'\n  limit = 1\n"
+  )
+  train('vidlm', str(recipe), TRAIN_STEPS=1)
+  assert (
+    'INFER_EVAL: captions of 1 examples, greedy text of at most 64 tokens, 2 '
+    "frames, prompt 'Generate the alt-text:', on 1 processes"
+  ) in caplog.text
+  assert 'WARNING: INFER_EVAL: CIDEr of one clip is always 0' in caplog.text
+  # What trains is counted too.
+  assert 'task miniature_short_captions: 24 examples; 24 of 24' in caplog.text

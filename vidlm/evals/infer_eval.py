@@ -15,7 +15,7 @@ from absl import logging
 from jaxtyping import Array, Int
 
 from vidlm.core import partitioning
-from vidlm.data.feed import tasks, validation
+from vidlm.data.feed import coverage, tasks, validation
 from vidlm.evals import protocols, references
 from vidlm.models import decoding
 from vidlm.models import objective as vlm_objective
@@ -62,13 +62,33 @@ class TextScores:
       'targets': examples.config.task_feature_lengths['targets'],
     }
     own = dataclasses.replace(examples.config, task_feature_lengths=lengths)
-    return _TextEvaluator(
+    made = _TextEvaluator(
       objective.model,
       dataclasses.replace(examples, config=own),
       name,
       self.max_length,
       _references(asked, name, examples.table.ids),
     )
+    if examples.process_index == 0:
+      _say(made, examples)
+    return made
+
+
+def _say(made: '_TextEvaluator', examples: validation.Examples) -> None:
+  """Logs the protocol, once: a line of metrics has no room for it."""
+  table = examples.table
+  logging.info(
+    'INFER_EVAL: %s of %d examples, greedy text of at most %d tokens, %d '
+    'frames, prompt %r, on %d processes',
+    made.task,
+    len(table),
+    made.max_length,
+    examples.config.frames.num_frames,
+    table.fixed_prompt,
+    examples.process_count,
+  )
+  if protocols.get(made.task).metric == 'captions' and len(table) == 1:
+    coverage.warn('INFER_EVAL: CIDEr of one clip is always 0; score more')
 
 
 def _prompt_length(asked: tasks.ClipTask, prompts: Sequence[str]) -> int:
