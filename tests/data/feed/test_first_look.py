@@ -10,6 +10,7 @@ from dualenc import data as dualenc_data
 from vidlm.data.feed import (
   batches,
   coverage,
+  examples,
   first_look,
   order,
   tasks,
@@ -163,3 +164,32 @@ def test_a_sample_is_of_the_whole_table(sets, words):
   prompts, texts = first_look.sample(table)
   assert len(prompts) == len(texts) == len(set(texts)) == 512
   assert texts[0] == 't0' and texts[-1] == 'u1999'
+
+
+def test_what_is_scored_while_training_is_looked_at_too(sets, words, logged):
+  clips = sets.clips([{'texts': (LONG,)}] + [{}] * 19)
+  task = tasks.ClipTask('t', words, '', clips)
+  asked = config(task, targets=8, is_new=True)
+  for name, cut in (('train_eval/t', True), ('infer_eval', False)):
+    part = examples.Component(name, task.examples(), words)
+    with pytest.raises(ValueError, match=f'{name}: only 5 % was taken'):
+      first_look.look_at_scored(part, asked, says=True)
+    allowed = dataclasses.replace(asked, allow_missing=True)
+    logged()
+    first_look.look_at_scored(part, allowed, says=True)
+    lines = logged()
+    assert any(f'{name}: only 5 % was taken' in line for line in lines)
+    assert any('of targets are cut' in line for line in lines) == cut
+    logged()
+    first_look.look_at_scored(part, allowed, says=False)
+    assert logged() == []
+  # A model's own output is scored with room for every prompt.
+  short = dataclasses.replace(
+    asked,
+    allow_missing=True,
+    task_feature_lengths={'inputs': 3, 'targets': 60},
+  )
+  first_look.look_at_scored(part, short, says=True)
+  part = dataclasses.replace(part, name='train_eval')
+  with pytest.raises(ValueError, match='it would be cut'):
+    first_look.look_at_scored(part, short, says=True)

@@ -46,7 +46,7 @@ def caption_examples(
   notes = joins.behind(limit, len(ids), 'clips')
   if captions:
     texts_of, odd = text_rows.captions(captions)
-    joined = [joins.joined(captions, texts_of, odd, reader, ids[:limit])]
+    joined = [joins.joined(captions, texts_of, odd, reader, ids, limit)]
   else:
     stored = [texts or () for texts in reader.index()['texts'].to_pylist()]
     texts_of = dict(zip(ids, map(text_rows.spoken, stored), strict=True))
@@ -72,7 +72,7 @@ def caption_examples(
     ids=[ids[row] for row in kept],
     fixed_prompt=prompt,
     coverage=Coverage(len(kept), shares, notes),
-    blank=frozenset(ids[:limit]).difference(ids[row] for row in kept),
+    blank=[ids[row] for row, own in enumerate(texts) if not own],
   )
 
 

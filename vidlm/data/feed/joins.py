@@ -1,7 +1,7 @@
 """What of a clip set, and of a file that is joined with it, is taken."""
 
 import collections
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from vidlm.data.feed import text_rows
 from vidlm.data.feed.coverage import Share
@@ -19,7 +19,8 @@ def joined(
   clip_ids: Iterable[str],
   left_out: Mapping[str, int],
   reader: clips_lib.ClipReader,
-  wanted: Collection[str],
+  ids: Sequence[str],
+  limit: int | None,
 ) -> Share:
   """What of the rows of a file is about clips that are wanted.
 
@@ -30,15 +31,20 @@ def joined(
     clip_ids: Of each row that is sound.
     left_out: What the others are.
     reader: The clip set.
-    wanted: Ids of its clips that may be taken.
+    ids: Of its clips.
+    limit: Only the first so many of them are wanted.
   """
-  named = collections.Counter(iter(clip_ids))  # of a dict it takes values
-  known = set(reader.clip_ids())
-  strange = named.keys() - known
-  strange -= text_rows.elsewhere(reader, strange)
-  none = sum(named[clip_id] for clip_id in strange)
-  kept = sum(named[clip_id] for clip_id in named.keys() & set(wanted))
-  left = {**left_out, 'that name no clip of the set': none}
+  wanted = set(ids[:limit])
+  later = set() if limit is None else set(ids[limit:])
+  kept, strange = 0, collections.Counter[str]()
+  for clip_id in clip_ids:
+    if clip_id in wanted:
+      kept += 1
+    elif clip_id not in later:
+      strange[clip_id] += 1
+  for clip_id in text_rows.elsewhere(reader, strange):
+    del strange[clip_id]
+  left = {**left_out, 'that name no clip of the set': strange.total()}
   return Share(f'rows of {path}', kept, left)
 
 

@@ -41,7 +41,7 @@ def question_examples(
   ids = list(reader.clip_ids())
   row_of = {clip_id: row for row, clip_id in enumerate(ids[:limit])}
   if instructions:
-    asked = _instructed(reader, row_of, instructions, kinds)
+    asked = _instructed(reader, ids, limit, instructions, kinds)
   else:
     asked = _own(reader, row_of, unanswered)
   if not asked.questions:
@@ -114,7 +114,8 @@ def _own(
 
 def _instructed(
   reader: clips_lib.ClipReader,
-  row_of: Mapping[str, int],
+  ids: Sequence[str],
+  limit: int | None,
   path: str,
   kinds: Sequence[str],
 ) -> _Asked:
@@ -123,13 +124,13 @@ def _instructed(
   found = [(str(own.clip_id), own, own.fault()) for own in rows]
   faults = collections.Counter(fault for *_, fault in found if fault)
   named = [clip_id for clip_id, _, fault in found if not fault]
-  share = joins.joined(path, named, faults, reader, row_of)
+  share = joins.joined(path, named, faults, reader, ids, limit)
+  wanted = set(ids[:limit])
   asked = [
-    own for clip_id, own, fault in found if not fault and clip_id in row_of
+    own for clip_id, own, fault in found if not fault and clip_id in wanted
   ]
-  notes = [
-    f'about {len({own.clip_id for own in asked})} of {len(row_of)} clips'
-  ]
+  met = {own.clip_id for own in asked}
+  notes = [f'about {len(met)} of {len(wanted)} clips']
   if others:
     notes.append(f'{others} rows of other kinds')
   names = _numbered([str(own.clip_id) for own in asked])
