@@ -40,6 +40,8 @@ class Server:
     if isinstance(act, int):
       return werkzeug.Response('{}', act)
     text = f'Question: who throws {number}?\nAnswer: a man'
+    if act == 'chatter':
+      text += '\n\nLet me know if you need another one!'
     choice = {
       'index': 0,
       'finish_reason': 'stop',
@@ -130,6 +132,35 @@ def test_what_was_not_answered_is_said_and_asked_again(
   assert 'number 2 ' in body['messages'][0]['content']
   server.bodies.clear()
   assert call('vidlm', flags) == 0 and not server.bodies
+
+
+def test_the_report_has_examples_of_each_end(
+  call, server, flags, tmp_path, capsys
+):
+  server.script['2'] = ['chatter']
+  assert call('vidlm', flags) == 0
+  out = tmp_path / 'out'
+  assert capsys.readouterr().out.splitlines() == [
+    f'{out}: 1 of 2 accepted, 1 quarantined (chatter 1)',
+    'accepted, 1 of 1:',
+    '  one short: who throws 1 -> a man',
+    'quarantined, chatter, 1 of 1:',
+    "  two short: 'Question: who throws 2?\\nAnswer: a man\\n\\nLet me know if "
+    "you need another one!'",
+    f'the same in {out}/summary.json, every answer in records.jsonl',
+  ]
+  report = json.loads((out / 'summary.json').read_text())
+  accepted, refused = (
+    report['examples'][end] for end in ('accepted', 'chatter')
+  )
+  assert [row['clip_id'] for row in (*accepted, *refused)] == ['one', 'two']
+  assert refused[0]['raw'].endswith('another one!')
+  # Gone past by the next run, asked again by a flag.
+  server.bodies.clear()
+  assert call('vidlm', flags) == 0 and not server.bodies
+  assert call('vidlm', [*flags, '--retry_quarantined']) == 0
+  assert len(server.bodies) == 1
+  assert capsys.readouterr().out.endswith('2 of 2 accepted, 0 quarantined\n')
 
 
 def test_an_endpoint_that_refuses_is_one_line(call, server, flags, capsys):

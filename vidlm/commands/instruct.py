@@ -2,10 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vidlm.core import command_line, launch
+
+_WIDTH = 120  # Of an example.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +48,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   add('--draws_per_clip', type=int, help='questions of each kind (1)')
   add('--retries', type=int, help='further draws for a rejected answer (1)')
   add('--concurrency', type=int, help='requests at a time (8)')
+  add(
+    '--retry_quarantined',
+    action='store_true',
+    help='ask again for what earlier runs quarantined (they are gone past)',
+  )
   add('--limit', type=int, help='only the first captions')
   add('--seed', type=int, help='of the examples shown (0)')
 
@@ -98,10 +105,13 @@ def _questions(args: argparse.Namespace, completer: Any) -> int:
     captions=records.read_captions(args.captions, **_columns(args)),
     output=args.output,
     completer=completer,
+    retry_quarantined=args.retry_quarantined,
     draws=launch.bound(calls.Draws)(**draws),
     **command_line.given(args, 'concurrency', 'limit'),
   )
   print(_line(args.output, report))
+  if report['quarantined']:
+    print('\n'.join(_shown(args.output, report)))
   return 1 if report['failed'] or not report['accepted'] else 0
 
 
@@ -112,6 +122,7 @@ def _summarize(args: argparse.Namespace, completer: Any) -> int:
     captions=args.captions,
     output=args.output,
     completer=completer,
+    retry_quarantined=args.retry_quarantined,
     **command_line.given(args, 'concurrency', 'limit', 'seed'),
   )
   print(json.dumps(report, indent=2))
@@ -135,12 +146,34 @@ def _line(output: str, report: Mapping[str, Any]) -> str:
   if report['reasons']:
     reasons = ', '.join(f'{r} {n}' for r, n in report['reasons'].items())
     text += f' ({reasons})'
+  if report.get('left_out'):
+    text += (
+      f', asked without {", ".join(report["left_out"])}, which the endpoint '
+      'refuses'
+    )
   if report['failed']:
     text += (
       f', {report["failed"]} not answered: see records.jsonl; run again to '
       'ask for them'
     )
   return text
+
+
+def _shown(output: str, report: Mapping[str, Any]) -> Iterator[str]:
+  """Yields examples of what was accepted and of what wasn't, by reason."""
+  counts = {'accepted': report['accepted'], **report['reasons']}
+  for end, examples in report['examples'].items():
+    known = 'accepted' if end == 'accepted' else f'quarantined, {end}'
+    yield f'{known}, {len(examples)} of {counts[end]}:'
+    for example in examples:
+      told = ' -> '.join(
+        example[name] for name in ('question', 'answer') if example[name]
+      )
+      if example.get('raw') or not told:
+        told = repr(example['raw'])
+      told = told if len(told) <= _WIDTH else told[: _WIDTH - 3] + '...'
+      yield f'  {example["clip_id"]} {example["kind"]}: {told}'
+  yield f'the same in {output}/summary.json, every answer in records.jsonl'
 
 
 COMMAND = command_line.Command(

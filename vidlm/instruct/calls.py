@@ -1,6 +1,7 @@
 """One call to a language model: its prompt, its key, its record."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 
 from vidlm.instruct import client, parse, prompts, records
@@ -44,6 +45,37 @@ class Job:
   attempt: int
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Told:
+  """What became of one call.
+
+  Attributes:
+    job: The call.
+    record: Of its completion, or of its failure.
+    error: Why there is no completion.
+    began: When, in seconds of `time.monotonic`.
+    ended: When.
+  """
+
+  job: Job
+  record: records.Record
+  error: client.EndpointError | None
+  began: float
+  ended: float
+
+  def refused(self) -> records.Record:
+    """Returns the record of a failure that is this prompt's alone.
+
+    What may pass at another time stays failed; what the endpoint refuses is
+    quarantined.
+    """
+    if self.error is None or not self.error.fault:
+      return self.record
+    return dataclasses.replace(
+      self.record, status=records.QUARANTINED, reject_reason=self.error.fault
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """What all calls of a run share.
@@ -85,14 +117,22 @@ class Run:
       self.completer.model,
     )
 
-  def ask(self, job: Job) -> tuple[records.Record, bool]:
-    """Returns the record of one call, and whether to give up altogether."""
+  def example(self) -> str:
+    """Returns a prompt that every endpoint should answer."""
+    shot = prompts.few_shots('short')[0]
+    return prompts.build_prompt('short', shot.caption).text
+
+  def ask(self, job: Job) -> Told:
+    """Returns what one call gave."""
+    began = time.monotonic()
     try:
       completion = self.completer.complete(job.prompt.text)
     except client.EndpointError as error:
       failed = client.Completion(str(error), None, '')
-      return self._record(job, failed, None), error.fatal
-    return self._record(job, completion, self.read(job, completion)), False
+      record = self._record(job, failed, None)
+      return Told(job, record, error, began, time.monotonic())
+    record = self._record(job, completion, self.read(job, completion))
+    return Told(job, record, None, began, time.monotonic())
 
   def read(self, job: Job, completion: client.Completion) -> parse.Parsed:
     """Returns what a completion says, or why it is rejected."""
@@ -132,4 +172,5 @@ class Run:
       status=status,
       reject_reason=reason,
       seed=self.seed,
+      left_out=completion.left_out,
     )

@@ -1,16 +1,16 @@
 """Completions from any OpenAI-compatible endpoint, or from anything alike."""
 
 import dataclasses
-import email.utils
 import functools
 import json
 import os
-import time
 import urllib.parse
 from typing import Any, Protocol, runtime_checkable
 
 import tenacity
 from absl import logging
+
+from vidlm.instruct import request_fields, server_words
 
 # Where a base model would go on to invent a fourth caption. At most four: the
 # API allows no more.
@@ -26,12 +26,14 @@ class Completion:
     finish_reason: 'stop', 'length', 'content_filter' or what else it says.
     model: The model's name as the endpoint reports it.
     tokens: Tokens charged for prompt and text, where reported.
+    left_out: Fields that were not sent because the server refuses them.
   """
 
   text: str
   finish_reason: str | None
   model: str
   tokens: int | None = None
+  left_out: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -55,15 +57,14 @@ class EndpointError(RuntimeError):
 
   Attributes:
     fatal: Whether no other prompt will fare better (a bad key, a wrong URL).
+    fault: Why the endpoint refuses this prompt; '' if the same prompt may pass
+      at another time.
   """
 
-  def __init__(self, message: str, fatal: bool = False):
+  def __init__(self, message: str, fatal: bool = False, fault: str = ''):
     super().__init__(message)
     self.fatal = fatal
-
-
-class _BrokenResponseError(Exception):
-  """The endpoint answered with something that is no completion."""
+    self.fault = fault
 
 
 def endpoint_name(completer: Completer) -> str:
@@ -78,7 +79,9 @@ class OpenAICompleter:
 
   Timeouts, dropped connections, statuses 408, 409, 429 and 5xx, broken or
   truncated bodies and answers of another schema are tried again, with
-  exponentially growing random pauses or as `Retry-After` says.
+  exponentially growing random pauses or as `Retry-After` says. What a server
+  wants to be called `max_completion_tokens`, and which optional fields it does
+  not take, is found out by the first request.
 
   Attributes:
     base_url: For example 'http://localhost:8000/v1'.
@@ -107,6 +110,9 @@ class OpenAICompleter:
   timeout: float = 60.0
   max_attempts: int = 6
   max_wait: float = 60.0
+  _fields: request_fields.Fields = dataclasses.field(
+    default_factory=request_fields.Fields, init=False, repr=False, compare=False
+  )
 
   def __post_init__(self):
     if self.mode not in ('chat', 'completion'):
@@ -150,22 +156,41 @@ class OpenAICompleter:
     Raises:
       EndpointError: If all attempts failed, or the server refused for good.
     """
+    return self._complete(prompt, self.max_attempts)
+
+  def probe(self, prompt: str) -> None:
+    """Asks what a working endpoint answers, half as many times.
+
+    Raises:
+      EndpointError: As `complete` does.
+    """
+    self._complete(prompt, (self.max_attempts + 1) // 2)
+
+  def _complete(self, prompt: str, attempts: int) -> Completion:
     import openai
 
     passing = tenacity.Retrying(
       retry=tenacity.retry_if_exception(_may_pass),
-      stop=tenacity.stop_after_attempt(self.max_attempts),
+      stop=tenacity.stop_after_attempt(attempts),
       wait=functools.partial(_pause, longest=self.max_wait),
       before_sleep=_log_retry,
       reraise=True,
     )
     try:
       return passing(self._request, prompt)
-    except (openai.OpenAIError, _BrokenResponseError) as error:
-      status = getattr(error, 'status_code', None)
+    except (openai.OpenAIError, server_words.BrokenReplyError) as error:
       raise EndpointError(
-        f'{self.endpoint}: {_describe(error)}', fatal=status in (401, 403, 404)
+        f'{self.endpoint}: {self._told(error)}',
+        fatal=server_words.is_final(error),
+        fault=server_words.fault(error),
       ) from error
+
+  def _told(self, error: BaseException) -> str:
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+      return f'no answer within {self.timeout:g} s (--timeout)'
+    return server_words.told(error)
 
   def _request(self, prompt: str) -> Completion:
     options: dict[str, Any] = {
@@ -178,19 +203,23 @@ class OpenAICompleter:
       options['stop'] = list(self.stop)
     if self.seed is not None:
       options['seed'] = self.seed
+    completions: Any = self._client.completions
+    asked: dict[str, Any] = {'prompt': prompt}
+    if self.mode == 'chat':
+      completions = self._client.chat.completions
+      asked = {'messages': [{'role': 'user', 'content': prompt}]}
     try:
-      if self.mode == 'chat':
-        return _completion(
-          self._client.chat.completions.create(
-            messages=[{'role': 'user', 'content': prompt}], **options
-          ),
-          self.model,
-        )
-      return _completion(
-        self._client.completions.create(prompt=prompt, **options), self.model
+      response = self._fields.send(
+        lambda fields: completions.create(**asked, **fields), options
       )
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-      raise _BrokenResponseError(f'broken JSON ({error})') from error
+    except json.JSONDecodeError as error:
+      raise server_words.BrokenReplyError('broken JSON', error.doc) from error
+    except UnicodeDecodeError as error:
+      raise server_words.BrokenReplyError(
+        'a reply that is no UTF-8', error.object
+      ) from error
+    completion = _completion(response, self.model)
+    return dataclasses.replace(completion, left_out=self._fields.left_out)
 
 
 def _completion(response: Any, model: str) -> Completion:
@@ -198,7 +227,7 @@ def _completion(response: Any, model: str) -> Completion:
   try:
     choice = response.choices[0]
     message = getattr(choice, 'message', None)
-    text = choice.text if message is None else message.content
+    text = choice.text if message is None else _content(message.content)
     if message is not None and text is None:
       text = getattr(message, 'refusal', None)
     usage = getattr(response, 'usage', None)
@@ -212,39 +241,35 @@ def _completion(response: Any, model: str) -> Completion:
       tokens if isinstance(tokens, int) else None,
     )
   except (AttributeError, IndexError, TypeError) as error:
-    raise _BrokenResponseError(
-      f'no completion in the answer ({error})'
+    raise server_words.BrokenReplyError(
+      'no completion in the reply', response
     ) from error
+
+
+def _content(content: Any) -> Any:
+  """Joins the texts of a reply in parts; thinking is a part of its own."""
+  if not isinstance(content, list):
+    return content
+  return ''.join(
+    part['text']
+    for part in content
+    if isinstance(part, dict) and part.get('type') in ('text', 'output_text')
+  )
 
 
 def _may_pass(error: BaseException) -> bool:
   import openai
 
+  if server_words.is_final(error) or server_words.fault(error):
+    return False
   if isinstance(error, openai.APIStatusError):
-    return error.status_code in (408, 409, 429) or error.status_code >= 500
+    return error.status_code in (408, 409, 425, 429) or error.status_code >= 500
   return isinstance(
     error,
-    _BrokenResponseError
+    server_words.BrokenReplyError
     | openai.APIConnectionError
     | openai.APIResponseValidationError,
   )
-
-
-def _retry_after(error: BaseException) -> float | None:
-  """Returns the seconds a server asks to wait: a number or a date."""
-  response = getattr(error, 'response', None)
-  value = response.headers.get('retry-after') if response is not None else None
-  if not value:
-    return None
-  try:
-    return max(0.0, float(value))
-  except ValueError:
-    pass
-  try:
-    date = email.utils.parsedate_to_datetime(value)
-    return max(0.0, date.timestamp() - time.time())
-  except ValueError:
-    return None
 
 
 def _failure(state: tenacity.RetryCallState) -> BaseException:
@@ -254,21 +279,16 @@ def _failure(state: tenacity.RetryCallState) -> BaseException:
 
 
 def _pause(state: tenacity.RetryCallState, longest: float) -> float:
-  asked = _retry_after(_failure(state))
+  asked = server_words.wait_asked(_failure(state))
   jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest)(state)
   # Some jitter on top, lest all threads come back at the same moment.
   return min(longest, jitter if asked is None else asked + min(1.0, jitter))
-
-
-def _describe(error: BaseException) -> str:
-  text = ' '.join(str(error).split()) or type(error).__name__
-  return text if len(text) <= 200 else text[:197] + '...'
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
   logging.warning(
     'instruct: attempt %d failed (%s); next in %.1f s',
     state.attempt_number,
-    _describe(_failure(state)),
+    server_words.told(_failure(state)),
     state.upcoming_sleep,
   )

@@ -55,6 +55,7 @@ class Record:
     status: 'accepted', 'quarantined' or 'failed'.
     reject_reason: Why it was not accepted.
     seed: Seed of the run.
+    left_out: Fields of the request that the endpoint refuses by name.
   """
 
   clip_id: str
@@ -77,6 +78,7 @@ class Record:
   status: str
   reject_reason: str | None
   seed: int
+  left_out: Sequence[str] = ()
 
   @property
   def key(self) -> Key:
@@ -91,7 +93,9 @@ class Record:
     )
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Record))
+_FIELDS = tuple(
+  field.name for field in dataclasses.fields(Record) if field.name != 'left_out'
+)
 
 
 def _cut_torn_line(path: pathlib.Path) -> None:
@@ -134,7 +138,11 @@ class RecordLog:
       for number, line in enumerate(file, 1):
         try:
           row = json.loads(line)
-          yield Record(**{name: row[name] for name in _FIELDS})
+          # Records made before have no such field, nor has one without it.
+          left_out = tuple(row.pop('left_out', ()))
+          yield Record(
+            **{name: row[name] for name in _FIELDS}, left_out=left_out
+          )
         except (ValueError, KeyError, TypeError) as error:
           raise ValueError(
             f'{self._path} line {number} is no record ({error!r}); delete the '
@@ -153,7 +161,10 @@ class RecordLog:
 
   def append(self, record: Record) -> None:
     """Writes one record."""
-    row = json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    told = dataclasses.asdict(record)
+    if not record.left_out:
+      del told['left_out']
+    row = json.dumps(told, ensure_ascii=False)
     # Lone surrogates, which JSON can smuggle in, are no UTF-8.
     file = self._opened()
     file.write(row.encode('utf-8', 'replace') + b'\n')

@@ -21,9 +21,9 @@ import regex
 from vidlm.core import files
 from vidlm.data.store import caption_sets as captions_lib
 from vidlm.instruct import (
+  asking,
   calls,
   client,
-  generate,
   judge,
   markdown,
   parse,
@@ -61,6 +61,11 @@ class SummaryRun(calls.Run):
       caption, prompts.Prompt(kind, text, (), sha), draw, attempt
     )
 
+  def example(self) -> str:
+    """Returns a prompt that every endpoint should answer."""
+    told = numbered(['a man stands in a kitchen', 'a man cooks'])
+    return prompts.summary_template().replace('{}', told)
+
   def read(self, job: calls.Job, completion: client.Completion) -> parse.Parsed:
     """Returns the description, or why the completion is none."""
     return parse_summary(completion.text, completion.finish_reason)
@@ -81,6 +86,7 @@ def summarize(
   concurrency: int = 8,
   seed: int = 0,
   limit: int | None = None,
+  retry_quarantined: bool = False,
 ) -> dict[str, Any]:
   """Makes one caption of each clip's captions.
 
@@ -93,6 +99,8 @@ def summarize(
     concurrency: Calls at a time.
     seed: Kept in the records.
     limit: Only so many clips.
+    retry_quarantined: Whether clips whose completions earlier runs quarantined
+      are asked about again.
 
   Returns:
     Counts of clips, ok, failed and why.
@@ -101,8 +109,8 @@ def summarize(
     FileNotFoundError: If the set isn't finished.
     ValueError: If there is nothing to summarize, or another run is writing
       there.
-    EndpointError: If the endpoint refused for good, or 20 calls failed in a
-      row.
+    EndpointError: If the endpoint refused for good, or refuses what it should
+      answer as well.
   """
   source = captions_lib.read_manifest(captions)
   clips = captions_lib.read_captions(captions).to_pylist()[:limit]
@@ -118,7 +126,9 @@ def summarize(
   files.make_folder(folder, '--output')
   try:
     with filelock.FileLock(folder / '.lock', timeout=0):
-      outcomes = _answers(run, list(told.values()), folder, concurrency)
+      outcomes = _answers(
+        run, list(told.values()), folder, concurrency, retry_quarantined
+      )
       rows = [_row(run, clip, told, outcomes) for clip in clips]
       _write(folder, rows, _config(run, source, limit), source)
   except filelock.Timeout as error:
@@ -133,7 +143,21 @@ def summarize(
     'reasons': {reason: failed.count(reason) for reason in sorted(set(failed))},
     'llm': completer.model,
     'endpoint': client.endpoint_name(completer),
+    'examples': _examples(rows),
   }
+
+
+def _examples(
+  rows: Sequence[captions_lib.CaptionRow],
+) -> dict[str, list[dict[str, str]]]:
+  """Returns three clips of each end, with what became of them."""
+  found: dict[str, list[dict[str, str]]] = {}
+  for row in rows:
+    ok = row.status == captions_lib.OK
+    shown = found.setdefault('ok' if ok else row.error, [])
+    if len(shown) < 3:
+      shown.append({'clip_id': row.clip_id, 'caption': ''.join(row.captions)})
+  return dict(sorted(found.items()))
 
 
 def _answers(
@@ -141,16 +165,13 @@ def _answers(
   told: Sequence[records.Caption],
   folder: pathlib.Path,
   concurrency: int,
+  retry_quarantined: bool,
 ) -> dict[records.Key, summary_lib.Outcome]:
   log = records.RecordLog(folder / 'records.jsonl')
-  outcomes = {
-    record.key: summary_lib.Outcome.of(record)
-    for record in log.read()
-    if record.status != records.FAILED
-  }
+  outcomes = summary_lib.settled(log.read(), retry_quarantined)
   jobs = (run.job(caption, KIND, 0, 0) for caption in told)
   with log:
-    generate.ask_all(
+    asking.ask_all(
       run, jobs, outcomes, log, total=len(told), concurrency=concurrency
     )
   return outcomes
