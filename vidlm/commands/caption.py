@@ -103,6 +103,8 @@ def _caption(args: argparse.Namespace) -> int:
 
   if not args.checkpoint:
     raise ValueError('caption: give --checkpoint=MODEL_DIR of a trained model')
+  if args.follow_links and not args.videos:
+    raise ValueError('caption: --follow_links goes with --videos=DIR')
   vlm = restored.load_vlm(args.checkpoint)
   command_line.parse_gin(args, required=False)
   options = command_line.given(

@@ -263,6 +263,31 @@ def test_folders_may_be_nested_deeper_than_python_calls(tmp_path) -> None:
   subprocess.run(['rm', '-r', top], check=True)  # rmtree would call too deep
 
 
+_ODD = (
+  'concat_equal.ts concat_equal.mpg size_changes.ts second_is_default.mp4 '
+  'second_is_default.mkv camera.MTS dvd.VOB tape.m2v raw.h264 film.gif vfr.mkv '
+  'edit_list.mp4 slides.mp4 one_frame.mp4 cut_source.mp4 cut_35.mp4'
+)
+_ANIMATED = {
+  'film.webp': b'RIFF\xff\0\0\0WEBPVP8X\n\0\0\0\x02' + b'\0' * 9,
+  'film.apng': b'\x89PNG\r\n\x1a\n'
+  + b'\0\0\0\rIHDR'
+  + b'\0' * 17
+  + b'\0\0\0\x08acTL\0\0\0\x1e\0\0\0\0....',
+}
+
+
+def test_odd_films_are_films(tmp_path) -> None:
+  """Each good file that a maker of odd films makes is one."""
+  root = put(tmp_path, *_ODD.split(), 'expected.json')
+  for name, head in _ANIMATED.items():
+    (root / name).write_bytes(head)
+  found = inventory.take(root)
+  counts = found.count({video.name: '' for video in found.videos})
+  assert (counts.found, counts.clips, counts.stills) == (19, 18, 0)
+  assert counts.skipped == {'suffix_unknown': 1}
+
+
 def test_real_clips() -> None:
   root = pathlib.Path(__file__).resolve().parents[4] / 'shared' / 'clips'
   if not root.exists():
