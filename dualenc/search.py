@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dualenc import shared
 from dualenc import towers as towers_lib
+from vidlm.core import command_line
 from vidlm.data.store import frame_lookup
 
 
@@ -42,7 +43,11 @@ class ClipIndex:
 
     Returns:
       Closest first; of equally close ones, the first in the index first.
+
+    Raises:
+      ValueError: If `top` is below 1.
     """
+    command_line.check_positive(top=top)
     scores = self.embeddings @ text
     order = np.argsort(-scores, kind='stable')[:top]
     return [Hit(self.clip_ids[i], float(scores[i])) for i in order]

@@ -179,6 +179,7 @@ def test_an_endpoint_that_refuses_is_one_line(call, server, flags, capsys):
     ('--kinds=essay', "no prompt of kind 'essay'"),
     ('--draws_per_clip=0', 'draws_per_clip=0: need at least 1'),
     ('--concurrency=0', 'concurrency=0: need at least 1'),
+    ('--limit=-1', 'limit=-1: need at least 1'),
     ('--max_attempts=0', 'max_attempts=0'),
     ('--base_url=localhost', 'is no address like'),
     ('--captions=/tmp', '/tmp: no such captions file'),

@@ -99,6 +99,9 @@ def test_search_is_sorted_and_stable():
   assert [hit.clip_id for hit in hits] == ['b', 'd', 'c']
   assert [hit.score for hit in hits] == pytest.approx([1, 1, 0.8])
   assert len(index.search(np.array([1, 0], np.float32), top=9)) == 4
+  for none in (0, -1):  # -1 left the farthest out
+    with pytest.raises(ValueError, match=f'top={none}: need at least 1'):
+      index.search(np.array([1, 0], np.float32), top=none)
 
 
 @pytest.mark.parametrize(

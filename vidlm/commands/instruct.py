@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     )
   from vidlm.instruct import client
 
+  command_line.check_positive(limit=args.limit)
   completer = launch.bound(client.OpenAICompleter)(
     base_url=args.base_url,
     model=args.model,

@@ -204,6 +204,14 @@ def test_lists_of_ids(make_videos, write, tmp_path, caplog) -> None:
       ['msrvtt', '--videos=.', '--annotations=a.csv', '--video_map=x'],
       'no use for --video_map; it is for next_oe',
     ),
+    (
+      ['msrvtt', '--videos=.', '--annotations=a.csv', '--limit=-1'],
+      'limit=-1: need at least 1',
+    ),
+    (
+      ['msrvtt', '--videos=.', '--annotations=a.csv', '--limit=0'],
+      'limit=0: need at least 1',
+    ),
   ],
 )
 def test_one_line_for_a_mistake(

@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from vidlm.core import command_line
 from vidlm.core import files as files_lib
 from vidlm.data.prepare import pipeline
 from vidlm.data.sets import files, locate, registry, rows
@@ -34,6 +35,9 @@ class Selection:
   ids: str | None = None
   split: str | None = None
   limit: int | None = None
+
+  def __post_init__(self) -> None:
+    command_line.check_positive(limit=self.limit)
 
 
 def prepare_set(
