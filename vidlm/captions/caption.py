@@ -257,4 +257,5 @@ def _row(
     captions=found.captions,
     logprobs=found.logprobs,
     lengths=found.lengths,
+    error=clip.note,
   )

@@ -169,6 +169,7 @@ class FolderSource:
           end=result.end,
           frames=frames,
           frame_mask=mask,
+          note=result.cut_short and f'cut_short: {result.cut_short}',
         )
       except ValueError as error:
         return InputClip(**known, error=f'error: {error}')

@@ -33,6 +33,7 @@ class InputClip:
     frames: RGB; None if it failed.
     frame_mask: False for frames that aren't there; None if it failed.
     error: Why it failed; '' if it didn't.
+    note: What is to be said of it though it didn't fail, code first.
   """
 
   clip_id: str
@@ -42,6 +43,7 @@ class InputClip:
   frames: UInt8[np.ndarray, 'T H W 3'] | None = None
   frame_mask: Bool[np.ndarray, ' T'] | None = None
   error: str = ''
+  note: str = ''
 
 
 @runtime_checkable

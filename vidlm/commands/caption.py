@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from vidlm.commands import decoding_flags
 from vidlm.core import command_line, launch
 
 
@@ -56,6 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     action='store_true',
     help='do files again in which a clip has failed',
   )
+  decoding_flags.add(parser)
   checks = parser.add_mutually_exclusive_group()
   checks.add_argument(
     '--verify',
@@ -127,7 +129,7 @@ def _caption(args: argparse.Namespace) -> int:
     args, 'videos', 'clip_dataset', 'split', 'workers'
   )
   cutting = launch.bound(folder.Cutting)(
-    sampling=launch.bound(sampling.Sampling)(),
+    sampling=launch.bound(sampling.Sampling)(**decoding_flags.sampling(args)),
     follow_links=args.follow_links,
     **command_line.given(args, 'clips'),
   )

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from vidlm.commands import decoding_flags
 from vidlm.core import command_line, launch
 from vidlm.data.sets import registry
 
@@ -84,6 +85,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--overwrite', action='store_true')
   parser.add_argument('--seed', type=int, default=0, help='miniature only')
+  decoding_flags.add(parser)
   _set_flags(parser.add_argument_group('data sets'))
 
 
@@ -207,7 +209,9 @@ def _how(
 
   given = command_line.given
   return {
-    'sampling': launch.bound(sampling_lib.Sampling)(**given(args, *sampling)),
+    'sampling': launch.bound(sampling_lib.Sampling)(
+      **given(args, *sampling), **decoding_flags.sampling(args)
+    ),
     'layout': launch.bound(pipeline.Layout)(**given(args, *layout)),
     'work': launch.bound(pipeline.Work)(
       overwrite=args.overwrite,

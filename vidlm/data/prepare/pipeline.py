@@ -18,7 +18,7 @@ from absl import logging
 
 from vidlm.core import files
 from vidlm.data.prepare import annotations as annotations_lib
-from vidlm.data.prepare import claim, shard_plan, staging
+from vidlm.data.prepare import claim, cut_short, shard_plan, staging
 from vidlm.data.prepare import summary as summary_lib
 from vidlm.data.store import clip_writer
 from vidlm.data.video import decode_pool, listing
@@ -188,6 +188,9 @@ def _finish(
     splits=counts,
     output=str(folder),
     files=found.write(folder, outcomes) if found else None,
+    cut_short=cut_short.write(
+      folder, (staging.read_report(staged, shard) for shard in plan.shards)
+    ),
   )
   failures = staging.Reported(staged, plan.shards, 'failures')
   summary_lib.write(folder, summary, failures)

@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 
 from vidlm.core import file_names, files
-from vidlm.data.prepare import shard_plan
+from vidlm.data.prepare import cut_short, shard_plan
 from vidlm.data.store import clip_schema, clip_writer
 from vidlm.data.video import decode_pool, listing, packed
 from vidlm.data.video import sampling as sampling_lib
@@ -158,7 +158,7 @@ def _write_shard(
   results: Iterator[tuple[Entry, decode_pool.DecodeResult]],
 ) -> None:
   """Writes a shard; it counts as done when its report has its name."""
-  index, failures = [], []
+  index, failures, short = [], [], []
   # Beam may run a shard on two machines at once; each writes its own.
   with (
     files.partial(shard_path(folder, shard)) as temporary,
@@ -169,6 +169,8 @@ def _write_shard(
         row = _row(entry, result)
         writer.write(row)
         index.append(clip_schema.index_row(row))
+        if result.cut_short:
+          short.append(cut_short.line(entry, result))
       else:
         failures.append(
           {
@@ -180,6 +182,8 @@ def _write_shard(
           }
         )
   report = {'index': index, 'failures': failures}
+  if short:
+    report['cut_short'] = short
   files.write_json(_report(folder, shard), report, indent=1, ensure_ascii=False)
 
 

@@ -21,6 +21,7 @@ class Summary:
     output: Folder of the set.
     files: What became of the files of the folder that the clips are from;
       None where they are not counted.
+    cut_short: Clips in the set that end early: their files break off.
   """
 
   total: int
@@ -29,6 +30,7 @@ class Summary:
   splits: dict[str, int]
   output: str
   files: inventories.Counts | None = None
+  cut_short: int = 0
 
   @property
   def coverage(self) -> float:
@@ -43,6 +45,8 @@ class Summary:
       reasons = ', '.join(f'{r} {n}' for r, n in self.failed.items())
       failures = self.total - self.ok
       text += f'; {failures} failed ({reasons}), see errors.jsonl'
+    if self.cut_short:
+      text += f'; {self.cut_short} cut short, see cut_short.jsonl'
     text += f'; coverage {100 * self.coverage:.2f} %'
     return f'{text}; {self.files}' if self.files else text
 
@@ -85,6 +89,8 @@ def write(
   del fields['output']
   if summary.files is None:
     del fields['files']
+  if not summary.cut_short:
+    del fields['cut_short']
   fields['coverage'] = summary.coverage
   files.write_json(
     folder / 'summary.json', fields, indent=1, ensure_ascii=False

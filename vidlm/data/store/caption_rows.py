@@ -48,7 +48,8 @@ class CaptionRow:
     logprobs: Sum of log-probabilities of each caption's tokens.
     lengths: Tokens of each caption, end of sentence included.
     status: 'ok' or 'failed'.
-    error: Why it failed; '' if it didn't.
+    error: Why it failed; '' if it didn't, or 'cut_short: ' and why it ends
+      early.
   """
 
   clip_id: str

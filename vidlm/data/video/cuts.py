@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidlm.data.video import decoding, sampling
-from vidlm.data.video import reader as frames_lib
 
 # Scenes are told apart by changes of colour; small frames show them as well.
 _SCENE_HEIGHT = 90
@@ -85,7 +84,7 @@ def _scenes(path: str, limits: sampling.Limits) -> tuple[float, ...]:
     detector = scenedetect.AdaptiveDetector(
       min_scene_len=max(1, round(_SHORTEST_SCENE * fps))
     )
-    reader = frames_lib.FrameReader(container, stream, limits)
+    reader = decoding.film_reader(path, container, stream, limits)
     for time, frame in reader.all_frames():
       image = _small(frame)
       cuts += detector.process_frame(
@@ -98,7 +97,7 @@ def _scenes(path: str, limits: sampling.Limits) -> tuple[float, ...]:
     cuts += detector.post_process(
       scenedetect.FrameTimecode(len(times) - 1, fps)
     )
-    end = max(reader.end() or 0.0, times[-1] + 1 / fps)
+    end = reader.end()
   return _merge([times[cut.frame_num] for cut in cuts], end)
 
 

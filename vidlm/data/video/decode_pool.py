@@ -254,7 +254,7 @@ class _Worker:
     except EOFError:
       raise RuntimeError(
         f'a decoding worker could not start: {self._post_mortem()}; is '
-        f'Limits.memory={self.memory} too small?'
+        f'Limits.memory={self.memory} too small? See --decode_memory'
       ) from None
     if said == decode_worker.UNLIMITED.strip():
       logging.log_first_n(
@@ -271,7 +271,9 @@ class _Worker:
     if status is not None and status < 0:
       name = signal.Signals(-status).name
       if name == 'SIGXCPU':
-        return _WorkerDied('timeout', 'used more CPU time than allowed')
+        return _WorkerDied(
+          'timeout', 'used more CPU time than allowed; see --decode_cpu_seconds'
+        )
       return _WorkerDied('killed', f'worker died of {name}')
     return _WorkerDied('killed', f'worker ended with status {status}')
 
@@ -294,7 +296,9 @@ class _Worker:
   def _fill(self, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left <= 0 or not self._selector.select(left):
-      raise _WorkerDied('timeout', 'took longer than allowed')
+      raise _WorkerDied(
+        'timeout', 'took longer than allowed; see --decode_seconds'
+      )
     data = os.read(self._responses.fileno(), 1 << 20)
     if not data:
       raise EOFError

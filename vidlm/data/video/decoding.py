@@ -14,9 +14,11 @@ your own use `decode_pool.DecodePool`.
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,9 +26,9 @@ import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from vidlm.data.video import bounds, file_index, streams, timeline
 from vidlm.data.video import reader as frames_lib
 from vidlm.data.video import sampling as sampling_lib
-from vidlm.data.video import streams
 
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
@@ -46,20 +48,22 @@ class Clip:
     times: Seconds in the file for which each frame was looked up.
     start: Where the clip begins in the file, in seconds.
     end: Where it ends, in seconds; at most where the video does.
+    cut_short: Why it ends before it should, one line; '' if it doesn't.
   """
 
   frames: UInt8[np.ndarray, 'T H W 3'] | tuple[bytes, ...]
   times: Float[np.ndarray, ' T']
   start: float
   end: float
+  cut_short: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-  """What a file's headers say.
+  """What is known of a file without decoding it.
 
   Attributes:
-    duration: Seconds of video, measured where the headers don't tell.
+    duration: Seconds of video that are in the file, whatever its header says.
     fps: Average rate; 0 where unknown.
     width: Pixels of a row; rotation and pixel aspect are not applied.
     height: Rows, likewise.
@@ -82,9 +86,8 @@ def probe(
     DecodeError: If it isn't a video libav can open within the limits.
   """
   with open_video(path, limits) as (container, stream):
-    duration, _ = _duration(path, container, stream, limits)
     return VideoInfo(
-      duration=duration,
+      duration=film_reader(path, container, stream, limits).end(),
       fps=float(stream.average_rate or 0),
       width=stream.codec_context.width,
       height=stream.codec_context.height,
@@ -120,31 +123,42 @@ def decode_clip(
     ValueError: For arguments that make no sense.
   """
   keep: Any = encode if encode is not None else lambda frame: frame
-  fps, limits = sampling.fps, sampling.limits
-  for exact in (False, True):
-    with open_video(path, limits) as (container, stream):
-      first, last, sure = _bounds(path, container, stream, start, end, limits)
-      times = sampling.times(first, last)
-      # A step of 1 / fps may come out a rounding error shorter: not denser.
-      dense = len(times) > 1 and times[1] - times[0] < 0.999 / fps
-      reader = frames_lib.FrameReader(container, stream, limits)
-      converter = frames_lib.RgbConverter(
-        sampling.size or None, limits, stream.sample_aspect_ratio
-      )
+  asked = bounds.Asked(start, end)
+  while True:
+    try:
+      return _decode(path, asked, sampling, keep)
+    except bounds.TailDamaged as damaged:
+      asked = damaged.instead
+
+
+def _decode(
+  path: str,
+  asked: bounds.Asked,
+  sampling: sampling_lib.Sampling,
+  keep: Callable[[UInt8[np.ndarray, 'H W 3']], Any],
+) -> Clip:
+  """Decodes a clip; see `decode_clip`.
+
+  Raises:
+    bounds.TailDamaged: If the film ends earlier than its packets told.
+  """
+  limits = sampling.limits
+  with open_video(path, limits) as (container, stream):
+    reader = film_reader(path, container, stream, limits)
+    with frames_lib.reasons('corrupt', path, ()):
+      clip = bounds.of_clip(asked, reader, sampling.damaged)
+    times = sampling.times(clip.start, clip.end)
+    converter = frames_lib.RgbConverter(
+      sampling.size or None, limits, stream.sample_aspect_ratio
+    )
+    with bounds.tail(reader, clip, sampling.damaged):
       kept, ids = _convert(reader, converter, times, keep)
-      video_end = reader.end()
-    # A container's duration may be its audio's; then the video's own end,
-    # known only now, decides, and the clip is sampled once more.
-    if exact or sure or video_end is None or last - video_end <= 1 / fps:
-      break
-    if video_end <= first:
-      raise DecodeError('empty', f'{path}: no frame at or after {first:g} s')
-    end = video_end
-  if dense:
+  # A step of 1 / fps may come out a rounding error shorter: not denser.
+  if len(times) > 1 and times[1] - times[0] < 0.999 / sampling.fps:
     fresh = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
     kept, times = [kept[i] for i in fresh], times[fresh]
-  stored = tuple(kept) if encode else np.stack(kept)
-  return Clip(stored, times, first, last)
+  stored = tuple(kept) if isinstance(kept[0], bytes) else np.stack(kept)
+  return Clip(stored, times, clip.start, clip.end, clip.cut_short)
 
 
 def encode_jpeg(
@@ -178,8 +192,9 @@ def _convert(
   kept: list[Any] = []
   ids: list[int] = []
   for frame, frame_id in reader.frames_at(times):
+    aspect = reader.pixel_aspect()
     same = ids and ids[-1] == frame_id
-    kept.append(kept[-1] if same else keep(converter(frame)))
+    kept.append(kept[-1] if same else keep(converter(frame, aspect)))
     ids.append(frame_id)
   return kept, ids
 
@@ -234,35 +249,45 @@ def _video_stream(container: Any, limits: sampling_lib.Limits) -> Any:
   return stream
 
 
-def _bounds(
-  path: str,
-  container: Any,
-  stream: Any,
-  start: float | None,
-  end: float | None,
-  limits: sampling_lib.Limits,
-) -> tuple[float, float, bool]:
-  """Returns the clip's start and end, and whether the video surely lasts so."""
-  duration, sure = _duration(path, container, stream, limits)
-  first = max(start or 0.0, 0.0)
-  last = duration if end is None else min(end, duration)
-  if not first < last:
-    wanted = 'its end' if end is None else f'{end:g} s'
-    raise DecodeError(
-      'empty',
-      f'clip from {first:g} s to {wanted} of a video of '
-      f'{duration:g} s is empty',
-    )
-  return first, last, sure
-
-
-def _duration(
+def film_reader(
   path: str, container: Any, stream: Any, limits: sampling_lib.Limits
-) -> tuple[float, bool]:
-  """Returns seconds of video, and whether the video stream itself has them."""
-  if stream.duration and stream.duration > 0:
-    return float(stream.duration * stream.time_base), True
-  if container.duration and container.duration > 0:
-    return container.duration / av.time_base, False
+) -> frames_lib.FrameReader:
+  """Returns a reader of an open film that knows where the film ends.
+
+  Args:
+    path: The file.
+    container: The same, open, nothing read of it.
+    stream: Its film.
+    limits: What reading it may cost.
+
+  Raises:
+    DecodeError: 'empty' if there is no picture in it.
+  """
+  known = None
+  if not file_index.is_whole(container, stream, path):
+    known = _timeline(path, limits)
+    if known is None:
+      raise DecodeError('empty', f'{path}: the video stream has no frames')
+  return frames_lib.FrameReader(container, stream, limits, known)
+
+
+def _timeline(
+  path: str, limits: sampling_lib.Limits
+) -> timeline.Timeline | None:
+  """Returns a film's timeline; clips of one film often follow each other."""
+  status = os.stat(path)
+  file = (status.st_ino, status.st_size, status.st_mtime_ns)
+  # A clock may be too coarse to tell a file that was just written from the
+  # one that had its name before.
+  fresh = abs(time.time() - status.st_mtime) < 2
+  read = _read_timeline.__wrapped__ if fresh else _read_timeline
+  return read(path, file, limits)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_timeline(
+  path: str, file: tuple[int, int, int], limits: sampling_lib.Limits
+) -> timeline.Timeline | None:
+  """Reads a film's packets; the cache knows a file by what `file` says."""
   with open_video(path, limits) as (container, stream):
-    return frames_lib.measure(container, stream), True
+    return timeline.read(container, stream, path)

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 Mode = Literal['uniform', 'consecutive']
+Damaged = Literal['flag', 'refuse']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +39,18 @@ class Limits:
     max_pixels: Most pixels of a frame, as coded and as converted. 4096 x 4096
       lets 4K and 5.7K through; 8K needs 7680 * 4320.
     max_decoded_frames: Frames decoded for one clip, wanted or not.
-    memory: Bytes of address space of a worker process. Python with PyAV takes
-      some 0.4 GiB of it.
-    cpu_seconds: CPU time in a worker process.
+    memory: Resident bytes of a worker process. Python with PyAV takes 0.1 GiB
+      of it, frames of 4096 x 4096 pixels 0.5.
+    cpu_seconds: CPU time in a worker process. Two minutes of 4K at 60 frames a
+      second take some 300, and so do two hours of 1080p without a keyframe.
     timeout: Wall time in a worker process, in seconds.
   """
 
   max_pixels: int = 4096 * 4096
-  max_decoded_frames: int = 20_000
-  memory: int = 2 << 30
-  cpu_seconds: int = 60
-  timeout: float = 120.0
+  max_decoded_frames: int = 1_000_000
+  memory: int = 1 << 30
+  cpu_seconds: int = 1800
+  timeout: float = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Sampling:
     min_share: A clip of which the file has a smaller share is too short.
     frame_rate: Frames a second of a folder of frames; None for 30.
     min_seconds: A clip of which the file has less is too short.
+    damaged: What becomes of a clip that the file breaks off in: 'flag' takes
+      what is there and says so, 'refuse' does not.
     limits: What decoding it may cost.
   """
 
@@ -75,6 +79,7 @@ class Sampling:
   min_share: float | None = None
   frame_rate: float | None = None
   min_seconds: float | None = None
+  damaged: Damaged = 'flag'
   limits: Limits = Limits()
 
   def __post_init__(self) -> None:
@@ -88,6 +93,8 @@ class Sampling:
       )
     if self.size is not None and self.size < 0:
       raise ValueError(f'size={self.size}: need 0 (keeps it) or more')
+    if self.damaged not in ('flag', 'refuse'):
+      raise ValueError(f"damaged={self.damaged!r}: need 'flag' or 'refuse'")
     if self.frame_rate is not None and not 0 < self.frame_rate < math.inf:
       raise ValueError(f'frame_rate={self.frame_rate}: need more than 0')
 

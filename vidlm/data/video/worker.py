@@ -20,9 +20,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from vidlm.data.video import cuts, decoding, scanner, stills
+from vidlm.data.video import (
+  cuts,
+  decoding,
+  refusals,
+  scanner,
+  stills,
+  worker_memory,
+)
 from vidlm.data.video import sampling as sampling_lib
 
+# What a clip may fail for where a decoder found no room and went on without.
+_MAY_BE_MEMORY = ('corrupt', 'empty', 'open_failed', 'error')
 # What a worker says instead of "ready" if nothing caps its memory.
 UNLIMITED = b'ready, without a limit of memory\n'
 
@@ -60,6 +69,7 @@ class DecodeResult:
     times: Seconds in the file, one a frame; or the boundaries of the cuts.
     start: Seconds in the file.
     end: Seconds in the file.
+    cut_short: Why it ends before it should, one line; '' if it doesn't.
   """
 
   reason: str = ''
@@ -68,6 +78,7 @@ class DecodeResult:
   times: tuple[float, ...] = ()
   start: float = 0.0
   end: float = 0.0
+  cut_short: str = ''
 
   @property
   def ok(self) -> bool:
@@ -77,6 +88,14 @@ class DecodeResult:
 
 def decode(task: DecodeTask) -> DecodeResult:
   """Decodes a clip to JPEG; never raises, whatever the file is."""
+  result = _decode(task)
+  if result.reason in _MAY_BE_MEMORY and worker_memory.ran_out():
+    message = f'{task.path}: {refusals.OUT_OF_MEMORY}'
+    return DecodeResult('out_of_memory', message)
+  return result
+
+
+def _decode(task: DecodeTask) -> DecodeResult:
   try:
     if task.cut is not None:
       return DecodeResult(
@@ -87,14 +106,20 @@ def decode(task: DecodeTask) -> DecodeResult:
   except decoding.DecodeError as error:
     return DecodeResult(reason=error.code, message=error.message)
   except MemoryError:
-    return DecodeResult('out_of_memory', f'{task.path}: out of memory')
+    return DecodeResult(
+      'out_of_memory', f'{task.path}: {refusals.OUT_OF_MEMORY}'
+    )
   except Exception as error:
     # One odd clip must not end a run of millions.
     message = f'{task.path}: {type(error).__name__}: {error}'
     return DecodeResult('error', ' '.join(message.split()))
   times = tuple(float(time) for time in clip.times)
   return DecodeResult(
-    frames=tuple(clip.frames), times=times, start=clip.start, end=clip.end
+    frames=tuple(clip.frames),
+    times=times,
+    start=clip.start,
+    end=clip.end,
+    cut_short=clip.cut_short,
   )
 
 
@@ -154,32 +179,15 @@ def limit_memory(memory: int) -> bool:
   Returns:
     False where the system has no such cap: only the timeout is left then.
   """
-  _set_limit('RLIMIT_CORE', 0, 0)
-  return _set_limit('RLIMIT_AS', memory, memory)
+  worker_memory.set_limit('RLIMIT_CORE', 0, 0)
+  return worker_memory.set_limit('RLIMIT_AS', memory, memory)
 
 
 def _limit_cpu(seconds: int) -> None:
   """Lets the next task use so much CPU; then SIGXCPU ends the process."""
   used = int(time.process_time())  # The limit is in whole seconds: + 1.
   # The hard limit stays: once lowered, it couldn't be raised for the next task.
-  _set_limit('RLIMIT_CPU', used + 1 + seconds)
-
-
-def _set_limit(name: str, soft: int, hard: int | None = None) -> bool:
-  """Sets a limit of this process, if the system has it and takes it."""
-  try:
-    import resource
-
-    number = getattr(resource, name)
-    _, most = resource.getrlimit(number)
-    if most != resource.RLIM_INFINITY:
-      soft = min(soft, most)
-    most = most if hard is None else soft
-    resource.setrlimit(number, (soft, most))
-  # No module, no such limit, or one that is there and can't be set (macOS).
-  except (ImportError, AttributeError, ValueError, OSError):
-    return False
-  return True
+  worker_memory.set_limit('RLIMIT_CPU', used + 1 + seconds)
 
 
 def serve(
@@ -188,14 +196,15 @@ def serve(
   """Serves tasks from stdin until it closes.
 
   Args:
-    memory: Bytes of address space.
+    memory: Resident bytes.
     decode: What to do with a task.
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
   # Whatever a library prints must not get between header and frames.
   out = os.fdopen(os.dup(1), 'wb')
   os.dup2(2, 1)
-  out.write(b'ready\n' if limit_memory(memory) else UNLIMITED)
+  limited = limit_memory(memory + worker_memory.mapped_only())
+  out.write(b'ready\n' if limited else UNLIMITED)
   out.flush()
   for line in sys.stdin.buffer:
     task = decode_task(line)
