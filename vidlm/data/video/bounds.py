@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from vidlm.data.video import reader as frames_lib
-from vidlm.data.video import sampling
+from vidlm.data.video import sampling, webp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TailDamaged(Exception):
 
 
 def of_clip(
-  asked: Asked, reader: frames_lib.FrameReader, damaged: sampling.Damaged
+  asked: Asked, reader: webp.AnyReader, damaged: sampling.Damaged
 ) -> Bounds:
   """Returns where a clip is in its film.
 
@@ -82,7 +82,7 @@ def of_clip(
 
 @contextlib.contextmanager
 def tail(
-  reader: frames_lib.FrameReader, clip: Bounds, damaged: sampling.Damaged
+  reader: webp.AnyReader, clip: Bounds, damaged: sampling.Damaged
 ) -> Iterator[None]:
   """Reads a film's frames, which may turn out to be cut within the last ones.
 

@@ -26,13 +26,13 @@ import av
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from vidlm.data.video import bounds, file_index, streams, timeline
+from vidlm.data.video import bounds, file_index, streams, timeline, webp
 from vidlm.data.video import reader as frames_lib
 from vidlm.data.video import sampling as sampling_lib
 
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,'
-  'flv,asf,ogg,gif,mpegvideo,h264,hevc',
+  'flv,asf,ogg,gif,mpegvideo,h264,hevc,apng',
   'protocol_whitelist': 'file',
 }
 DecodeError = frames_lib.DecodeError
@@ -183,7 +183,7 @@ def encode_jpeg(
 
 
 def _convert(
-  reader: frames_lib.FrameReader,
+  reader: webp.AnyReader,
   converter: frames_lib.RgbConverter,
   times: Float[np.ndarray, ' T'],
   keep: Callable[[UInt8[np.ndarray, 'H W 3']], Any],
@@ -210,9 +210,16 @@ def open_video(
   """
   with frames_lib.reasons('not_found', path):
     mode = os.stat(path).st_mode
+  film = None
   with frames_lib.reasons('open_failed', path):
     if not stat.S_ISREG(mode):
       raise DecodeError('open_failed', 'not a regular file')
+    if webp.is_animated(path):
+      film = webp.open_film(path, limits)
+  if film is not None:
+    yield film, film
+    return
+  with frames_lib.reasons('open_failed', path):
     container = av.open(
       # With the protocol: libav takes what stands before a ':' for one.
       'file:' + os.path.abspath(path),
@@ -251,7 +258,7 @@ def _video_stream(container: Any, limits: sampling_lib.Limits) -> Any:
 
 def film_reader(
   path: str, container: Any, stream: Any, limits: sampling_lib.Limits
-) -> frames_lib.FrameReader:
+) -> webp.AnyReader:
   """Returns a reader of an open film that knows where the film ends.
 
   Args:
@@ -263,6 +270,8 @@ def film_reader(
   Raises:
     DecodeError: 'empty' if there is no picture in it.
   """
+  if isinstance(stream, webp.Film):
+    return webp.Reader(stream, limits)
   known = None
   if not file_index.is_whole(container, stream, path):
     known = _timeline(path, limits)

@@ -1,13 +1,18 @@
 """What a suffix alone doesn't tell: film or picture, film or sound.
 
 A .webp, .png or .avif may be a film, an .ogg mostly is music, and go.mod is no
-camera's. The first bytes tell; only files of such suffixes are opened. Where
+camera's. The first bytes tell, and of
+animations of a single picture what follows; only files of such suffixes are
+opened. Where
 names alone are known, as in a tar, such a file is what it mostly is.
 """
 
 import os
 import re
 from collections.abc import Callable
+from typing import BinaryIO
+
+from vidlm.data.video import webp
 
 # An animated PNG says so before its pixels, after at most its texts.
 _HEAD = 1 << 16
@@ -16,29 +21,35 @@ _HEAD = 1 << 16
 _OGG_VIDEO = (b'\x80theora', b'BBCD\0', b'OVP80', b'\x01video\0\0\0')
 
 
-def _is_animated_png(head: bytes) -> bool:
-  return b'acTL' in head.partition(b'IDAT')[0]
+def _is_animated_png(head: bytes, file: BinaryIO) -> bool:
+  del file
+  _, mark, said = head.partition(b'IDAT')[0].partition(b'acTL')
+  return bool(mark) and int.from_bytes(said[:4], 'big') > 1
 
 
-def _is_animated_webp(head: bytes) -> bool:
-  return head[12:16] == b'VP8X' and bool(head[20:21] and head[20] & 2)
+def _is_animated_webp(head: bytes, file: BinaryIO) -> bool:
+  # One of no frame at all is a damaged film, which decoding will say.
+  return webp.says_animated(head) and webp.count_frames(file, at_most=2) != 1
 
 
-def _is_animated_avif(head: bytes) -> bool:
+def _is_animated_avif(head: bytes, file: BinaryIO) -> bool:
+  del file
   size = int.from_bytes(head[:4], 'big')
   return head[4:8] == b'ftyp' and b'avis' in head[8 : max(16, min(size, 256))]
 
 
-def _has_ogg_video(head: bytes) -> bool:
+def _has_ogg_video(head: bytes, file: BinaryIO) -> bool:
+  del file
   return any(mark in head for mark in _OGG_VIDEO)
 
 
-def _is_program_stream(head: bytes) -> bool:
+def _is_program_stream(head: bytes, file: BinaryIO) -> bool:
+  del file
   return head.startswith(b'\0\0\1\xba')
 
 
 # Suffix -> whether a file that begins so is a film, and what else it is.
-_FILMS: dict[str, tuple[Callable[[bytes], bool], str]] = {
+_FILMS: dict[str, tuple[Callable[[bytes, BinaryIO], bool], str]] = {
   '.png': (_is_animated_png, 'image'),
   '.apng': (_is_animated_png, 'image'),
   '.webp': (_is_animated_webp, 'image'),
@@ -65,6 +76,6 @@ def kind_of(path: str) -> str:
     # Not open(): a pipe would wait for somebody to write to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, 'rb') as file:
-      return 'video' if is_film(file.read(_HEAD)) else else_it_is
+      return 'video' if is_film(file.read(_HEAD), file) else else_it_is
   except OSError:
     return else_it_is

@@ -112,7 +112,7 @@ def _read_image(
   size, limits = sampling.size or None, sampling.limits
   with frames_lib.reasons('open_failed', path, (OSError, ValueError)):
     # Kinds are named: Pillow's others include PostScript and such.
-    with Image.open(path, formats=('JPEG', 'PNG', 'WEBP')) as image:
+    with Image.open(path, formats=('JPEG', 'PNG', 'WEBP', 'AVIF')) as image:
       frames_lib.check_size(*image.size, limits)
       upright = ImageOps.exif_transpose(image).convert('RGB')
     scale = 1.0 if size is None else size / min(upright.size)

@@ -25,6 +25,7 @@ from vidlm.data.video import (
   decoding,
   refusals,
   scanner,
+  sniff,
   stills,
   worker_memory,
 )
@@ -127,7 +128,8 @@ def _decode_clip(task: DecodeTask) -> decoding.Clip:
   encode = decoding.encode_jpeg(task.sampling.quality)
   where = task.path, task.start, task.end
   is_image = scanner.is_kind(task.path, 'image')
-  if not is_image and not os.path.isdir(task.path):
+  is_film = not is_image or sniff.kind_of(task.path) == 'video'
+  if is_film and not os.path.isdir(task.path):
     return decoding.decode_clip(*where, task.sampling, encode)
   paths, times, start, end = stills.sample_stills(*where, task.sampling)
   images = stills.read_images(paths, task.sampling)
