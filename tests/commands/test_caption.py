@@ -94,6 +94,7 @@ def test_a_set_and_a_second_run(run, output):
   assert code == 0
   assert line == (
     f'{output}: 4 clips (3 ok, 1 failed) in 4 files, 0 of them new; finished'
+    '; 4 files found: 3 films, 0 stills, 1 skipped (open_failed 1)'
   )
   assert times(output) == before
   code, (line,), _ = run('--verify', checkpoint=False)

@@ -83,7 +83,8 @@ def test_a_folder_with_other_columns(
   # Every row is accounted for.
   line = (
     f'{tmp_path / "set"}: 3 of 5 clips (train 3); 2 failed (not_found 1, '
-    'open_failed 1), see errors.jsonl; coverage 60.00 %\n'
+    'open_failed 1), see errors.jsonl; coverage 60.00 %; 4 files found: '
+    '3 films, 0 stills, 1 skipped (open_failed 1)\n'
   )
   assert output == line
   errors = (tmp_path / 'set' / 'errors.jsonl').read_text().splitlines()

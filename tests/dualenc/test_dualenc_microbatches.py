@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'core'))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'training'))
 
 import microbatch_steps as steps
 

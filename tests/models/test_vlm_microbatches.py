@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'core'))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'training'))
 
 import microbatch_steps as steps
 import small_gemma

@@ -1,5 +1,6 @@
 """What became of the files of a folder that was captioned."""
 
+import json
 import pathlib
 
 import pyarrow.parquet as pq
@@ -18,9 +19,11 @@ def write(output: str, inventory: inventories.Inventory) -> inventories.Counts:
   """
   outcomes = _outcomes(pathlib.Path(output))
   report = inventory.report(outcomes)
-  files.write_json(
-    pathlib.Path(output, inventories.FILE), report, ensure_ascii=False
-  )
+  path = pathlib.Path(output, inventories.FILE)
+  # A second run that finds nothing new touches nothing of the set.
+  text = json.dumps(report, indent=2, ensure_ascii=False) + '\n'
+  if not path.is_file() or path.read_bytes() != text.encode():
+    files.write_text(path, text)
   return inventory.count(outcomes)
 
 

@@ -195,7 +195,7 @@ def read(text: str, same: Same) -> list[verdicts.Pair]:
     return []
   if any(line.rstrip().endswith(('{', '[')) for line in lead.lines[-1:]):
     raise _unread()
-  pairs = []
+  pairs: list[verdicts.Pair] = []
   for question, answer in _order(found):
     if answer is None:
       # A limit of tokens, or a base model that goes on: nobody's answer.

@@ -104,7 +104,8 @@ def _plain(text: str) -> str:
 
 def _unquoted(text: str) -> str:
   """Drops quotes that enclose the whole of a text."""
-  for opens, closes in _QUOTES:
+  for quotes in _QUOTES:
+    opens, closes = quotes[0], quotes[1]
     inside = text[1:-1]
     if (
       len(text) > 1

@@ -205,7 +205,8 @@ def _of_list(rows: Any, depth: int) -> Iterator[verdicts.Pair]:
   if [type(row) for row in rows] == [str, str] and rows[0].rstrip().endswith(
     ('?', '？')
   ):
-    yield verdicts.Pair(*map(markdown.clean, rows))
+    question, answer = map(markdown.clean, rows)
+    yield verdicts.Pair(question, answer)
     return
   for row in rows:
     if not isinstance(row, dict | list | tuple):

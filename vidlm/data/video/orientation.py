@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-import av
 import numpy as np
+from av.sidedata import sidedata
 from jaxtyping import UInt8
 
 # (a, b, c, d): the pixel at (x, y), y downwards, is shown at
@@ -43,7 +43,7 @@ def of_frame(frame: Any) -> Matrix:
     frame: PyAV's; its side data hold the frame's own matrix, or the stream's.
   """
   for data in frame.side_data:
-    if data.type == av.sidedata.sidedata.Type.DISPLAYMATRIX:
+    if data.type == sidedata.Type.DISPLAYMATRIX:
       values = bytes(data)
       if len(values) >= _DISPLAY_MATRIX.size:
         a, b, _, c, d, *_ = _DISPLAY_MATRIX.unpack_from(values)
@@ -123,7 +123,7 @@ def shape(
   width, height = _scaled(size[0] * aspect, size[1], shorter)
   fits = width * height <= max_pixels and max(width, height) <= _LONGEST_SIDE
   if size[0] * aspect < 1 or not fits:
-    return _scaled(*size, shorter)
+    return _scaled(size[0], size[1], shorter)
   return width, height
 
 

@@ -39,7 +39,7 @@ class Playback:
     self._spare = spare
     self._wanted = wanted
     self._starts: Iterator[Iterator[seeking.Item]] = iter(())
-    self._pictures: Pictures = iter(())
+    self._pictures: Iterator[run.Picture] = iter(())
     self._before: run.Picture | None = None
     self._shown: run.Picture | None = None
     self._after: run.Picture | None = None
