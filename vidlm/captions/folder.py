@@ -157,8 +157,10 @@ class FolderSource:
       'clip_id': entry.clip_id,
       'video': entry.video,
     }
+    path = entry.path or ''
     reason = entry.reason or result.reason
     if not reason:
+      short = file_names.in_message(result.cut_short, path, entry.video)
       try:
         frames, mask = pixels.eval_frames_from_jpeg(
           result.frames, *self._frames
@@ -169,12 +171,12 @@ class FolderSource:
           end=result.end,
           frames=frames,
           frame_mask=mask,
-          note=result.cut_short and f'cut_short: {result.cut_short}',
+          note=short and f'cut_short: {short}',
         )
       except ValueError as error:
         return InputClip(**known, error=f'error: {error}')
     message = file_names.in_message(
-      entry.message or result.message, entry.path or '', entry.video
+      entry.message or result.message, path, entry.video
     )
     return InputClip(
       **known,

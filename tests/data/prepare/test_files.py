@@ -77,6 +77,26 @@ def test_names_in_any_bytes(film, tmp_path) -> None:
   assert prepare(root, output, layout=layout) == summary
 
 
+def test_a_cut_file_s_name_in_any_bytes(videos, tmp_path) -> None:
+  whole = tmp_path / 'whole.mkv'
+  videos.write(whole, num_frames=40)
+  root = put(tmp_path / 'videos', whole, b'whole \xe9.mkv')
+  data = whole.read_bytes()
+  with open(os.path.join(os.fsencode(root), b'cut \xe9.mkv'), 'wb') as file:
+    file.write(data[: len(data) // 2])
+  summary = prepare(root, tmp_path / 'out')
+  assert (summary.ok, summary.cut_short, summary.files.clips) == (2, 1, 2)
+  (line,) = (tmp_path / 'out/cut_short.jsonl').read_text().splitlines()
+  assert json.loads(line)['video'] == 'cut \\udce9.mkv'
+  # Prepared anew without it, nothing of it is left.
+  os.unlink(os.path.join(os.fsencode(root), b'cut \xe9.mkv'))
+  work = pipeline.Work(workers=0, overwrite=True)
+  pipeline.prepare_folder(
+    root, str(tmp_path / 'out'), sampling=sampling.Sampling(size=32), work=work
+  )
+  assert not (tmp_path / 'out/cut_short.jsonl').exists()
+
+
 _NAME = st.binary(min_size=1, max_size=6).filter(
   lambda b: not {b'/', b'\0'} & {b[i : i + 1] for i in range(len(b))}
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import files
-from vidlm.data.prepare import shard_plan, summary
+from vidlm.data.prepare import cut_short, shard_plan, summary
 from vidlm.data.video import inventory
 
 
@@ -72,6 +72,7 @@ def _clear(folder: pathlib.Path) -> None:
     'renamed.jsonl',
     'overlap.jsonl',
     inventory.FILE,
+    cut_short.FILE,
   ):
     (folder / name).unlink(missing_ok=True)
   for pattern in (

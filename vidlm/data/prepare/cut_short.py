@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vidlm.core import files
+from vidlm.core import file_names, files
 from vidlm.data.video import decode_pool, listing
 
 FILE = 'cut_short.jsonl'
@@ -23,7 +23,7 @@ def line(
     'video': entry.video,
     'start': result.start,
     'end': result.end,
-    'message': result.cut_short,
+    'message': file_names.printable(result.cut_short),
   }
 
 
