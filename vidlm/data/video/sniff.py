@@ -1,10 +1,9 @@
 """What a suffix alone doesn't tell: film or picture, film or sound.
 
 A .webp, .png or .avif may be a film, an .ogg mostly is music, and go.mod is no
-camera's. The first bytes tell, and of
-animations of a single picture what follows; only files of such suffixes are
-opened. Where
-names alone are known, as in a tar, such a file is what it mostly is.
+camera's. The first bytes tell, and of animations of a single picture what
+follows; only files of such suffixes are opened. Where names alone are known,
+as in a tar, such a file is what it mostly is.
 """
 
 import os
