@@ -1,14 +1,16 @@
 """When each frame is shown, whatever the header says; files that were cut."""
 
 import fractions
+import gc
 import pathlib
 import random
 import sys
 
+import av
 import numpy as np
 import pytest
 
-from vidlm.data.video import decoding, sampling
+from vidlm.data.video import decoding, orientation, sampling
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import odd_films as films
@@ -255,3 +257,39 @@ def test_a_frame_that_refers_to_a_damaged_one_is_refused(
       assert numbers(found) == numbers(clip)[: len(found.frames)]
       assert found.cut_short or len(found.frames) == len(clip.frames)
   assert same > 25 and refused > 3
+
+
+@pytest.mark.parametrize(
+  'name, codec, options',
+  [
+    ('raw.h264', 'libx264', REORDERED),
+    ('raw.hevc', 'libx265', {'x265-params': 'log-level=none:pools=none'}),
+    ('tape.m2v', 'mpeg2video', {'bf': '2', **films.MPEG2}),
+    ('film.avi', 'libx264', REORDERED),
+    ('film.avi', 'mpeg4', {'bf': '2', 'qmin': '2', 'qmax': '4'}),
+  ],
+)
+def test_frames_without_times_follow_each_other(
+  tmp_path, name, codec, options
+) -> None:
+  """A raw stream has none; AVI has those of storing."""
+  form = {'raw.h264': 'h264', 'raw.hevc': 'hevc', 'tape.m2v': 'mpeg2video'}
+  path = films.write(
+    tmp_path / name, range(60), codec, options=options, format=form.get(name)
+  )
+  for start, end in ((None, None), (1.0, 1.5), (2.2, None)):
+    clip = clip_of(path, start, end, fps=25.0)
+    assert numbers(clip) == shown(range(60), clip.times)
+  assert clip.end == pytest.approx(2.4, abs=0.01)
+
+
+def test_a_frame_keeps_its_orientation_when_another_is_gone() -> None:
+  """By chance a frame was shown as it is coded: PyAV had forgotten."""
+  said = orientation.Persistence()
+  said._said = orientation.EXIF[6]
+  first, second = (av.VideoFrame(16, 16, 'yuv420p') for _ in range(2))
+  said.hand_on(first)
+  said.hand_on(second)
+  del first
+  gc.collect()
+  assert orientation.of_frame(second) == orientation.EXIF[6]

@@ -67,7 +67,9 @@ class Persistence:
     if frame.key_frame or own != UPRIGHT:
       self._said = own
     elif self._said != UPRIGHT:
-      frame.opaque = self._said
+      # An object of its own: PyAV knows it by its address, and forgets it for
+      # all frames once one of them is gone.
+      frame.opaque = (*self._said,)
 
 
 def is_sideways(matrix: Matrix) -> bool:
