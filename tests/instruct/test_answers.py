@@ -153,7 +153,8 @@ def test_reasoning_in_any_brackets():
   forms = [
     form
     for form in (_filled(form) for form in _FORMS['read'].values())
-    if 'draft' not in form and form[0] not in '"\ufeff' and '\\n' not in form
+    if not any(word in form for word in ('draft', 'think>', '\\n'))
+    if form[0] not in '"\ufeff'
   ]
   names = ['think', 'Thought', 'REASONING', 'seed:think', 'inner_voice', 'zog']
   for _ in range(200):

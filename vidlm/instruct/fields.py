@@ -13,6 +13,7 @@ _OTHER_LABEL = regex.compile(
   r'^[\s>*_#`\-•(\[【]*'
   r'\p{L}[\p{L}\p{N} /&-]{0,40}(?:\([^)]*\))?[*_`\])】]*\s*[:：]'
 )
+_LEFT_COLON = ':： '  # Behind '<question>', which is no tag but a label.
 _MOST_LINES = 40  # Of one question or answer.
 _SMALL = regex.compile(r'^["“«„\'(]?[\p{Ll}\p{Lo}\p{N}]')
 _OPTION = regex.compile(r'^\s*\(?[A-Za-z][.)]\s')
@@ -95,6 +96,9 @@ def _text(section: Section, same: Same) -> str:
   lines = section.lines
   if _quoted(lines):
     lines = [line.lstrip(' \t>') for line in lines]
+  # YAML's signs for texts of several lines.
+  if lines and lines[0].strip() in ('>', '|', '>-', '|-'):
+    lines = lines[1:]
   parts = _paragraphs(lines)
   if not parts:
     return ''
@@ -102,7 +106,7 @@ def _text(section: Section, same: Same) -> str:
     parts = [[line for part in parts for line in part]]
   if len(parts) > 1:
     raise _unread(verdicts.Reject.CHATTER)
-  text = _joined(parts[0], section.role, same)
+  text = _joined(parts[0], section.role, same).lstrip(_LEFT_COLON)
   if section.alone and len(parts[0]) == 1:
     text = markdown.BULLET.sub('', text)
   return markdown.clean(_unlisted(text))
@@ -149,11 +153,9 @@ def _order(found: Sequence[Section]) -> list[tuple[Section, Section | None]]:
   """
   pairs: list[tuple[Section, Section | None]] = []
   waiting: list[Section] = []
-  for i, section in enumerate(found):
-    following = found[i + 1] if i + 1 < len(found) else None
+  for section in found:
     if section.role == labels.QUESTION:
-      unanswered = following is None or following.role == labels.QUESTION
-      split = _without_label(section) if unanswered and not waiting else None
+      split = _without_label(section) if len(found) == 1 else None
       if split:
         pairs.append(split)
       else:

@@ -50,7 +50,7 @@ _DECOR = (
   r'|[a-dA-D][.)]\s+(?=[*_]*\p{L}{3,16}\s*[:：])'
   r'|[\p{So}\p{Sk}\p{Emoji_Presentation}][\uFE0F\u200D]*+)\s*+)*+'
 )
-_OPENERS = r'(?P<opened>[\[【〔「『（(<《"“„\'`*_~=\s]*+)'
+_OPENERS = r'(?P<opened>[\[【〔「『（(<《"“„\'`*_=\s]*+)'
 _CLOSERS = r'(?P<closed>(?>[\]】〕」』）)>》}"”“\'`*_~=]|\s(?=[\]】*_`]))*+)'
 _COLON = r'[:：︰﹕꞉፡։؛]'
 _NUMBER = r'(?:\s*(?:no\.?\s*|nr\.?\s*|[#№_-]\s*)?(?P<number>\p{N}{1,3}))?'
@@ -58,14 +58,14 @@ _QUALIFIED = (
   r'(?:\s*(?:\([^()\n]{1,40}\)|\[[^\[\]\n]{1,40}\]|（[^（）\n]{1,40}）'
   r'|\p{N}{1,3}(?=\s*[:：])))?'
 )
-_COPULA = r'(?:\s+(?:is|would be|could be|ist|est|es|è|é|is als volgt))?'
+_COPULA = r'(?:\s+(?:is|would be|could be|ist|est|es|è|é|is als volgt)|是|は)?'
 _BOTH = {
   role: f'(?:{_ADJECTIVES}(?:{_WORDS[role]})|{_LETTER[role]})'
   for role in (QUESTION, ANSWER)
 }
 _NAME = (
   rf'(?:(?P<question>{_BOTH[QUESTION]})|(?P<answer>{_BOTH[ANSWER]}))'
-  r"(?![\p{L}\p{M}'’])"
+  r"(?!(?!是|は)[\p{L}\p{M}]|['’]\p{L})"
 )
 _LINE = regex.compile(
   rf'(?i)^(?P<decor>{_DECOR}){_OPENERS}{_DECOR}{_NAME}{_NUMBER}{_QUALIFIED}'
@@ -179,7 +179,7 @@ def introduced(line: str) -> int | None:
 @functools.cache
 def _whole(role: str) -> regex.Pattern:
   return regex.compile(
-    rf'(?i)(?:{_ADJECTIVES}(?:{_WORDS[role]})|{_LETTER[role]})(?:text|content)?'
+    rf'(?i)(?:{_ADJECTIVES}(?:{_WORDS[role]})|{_LETTER[role]})(?:\s?(?:text|content))?'
     rf'{_NUMBER}{_QUALIFIED}'
   )
 

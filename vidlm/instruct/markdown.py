@@ -18,7 +18,7 @@ TERMINAL = regex.compile(r'[.!?…。！？؟۔।]["\'”’»」』）)\]*_`]*
 _WHOLE = tuple('.!?…。！？؟۔।"\'”’»」』)）')
 BULLET = regex.compile(r'^\s*(?:[-*+•▪◦‣–—]\s+|\(?\p{N}{1,2}[.)、]\s+)')
 _EMPHASIS = regex.compile(
-  r'(?<![\p{L}\p{N}])(?P<mark>\*\*\*|\*\*|__|~~|(?<!\*)\*(?!\*)|(?<!_)_(?!_)|`+)'
+  r'(?<![\p{L}\p{N}])(?P<mark>\*\*\*|\*\*|__|(?<!\*)\*(?!\*)|(?<!_)_(?!_)|`+)'
   r'(?=\S)(?P<body>(?:(?!(?P=mark)).)+?)(?<=\S)(?P=mark)(?![\p{L}\p{N}])'
 )
 _STRONG = regex.compile(r'\*\*(?=\S)(?P<body>[^*]+?)(?<=\S)\*\*')
@@ -39,7 +39,7 @@ _QUOTES = (
 )
 # What no question and no answer holds once decoration is gone.
 _FOREIGN = regex.compile(
-  r'\*\*|```|~~~|<\|?/?[\p{L}_][^<>]*>|\|>|\[/|\]\(|(?<=\s)\|(?=\s)|^\||\|$'
+  r'\*\*|```|~~|<\|?/?[\p{L}_][^<>]*>|\|>|\[/|\]\(|(?<=\s)\|(?=\s)|^\||\|$'
   r'|^\s*#{1,6}\s|\\[a-zA-Z]+\{|\{["\']|["\']\s*:\s*["\'\[{]|["\']\}|\}\s*$'
   r'|^\{|\uFFFD|[\p{Co}\p{Cn}\p{Cs}]|[^\P{Cc}\s]|^[<\[【{][^<>\[\]{}]*[>\]】}]$|={3,}'
 )
@@ -55,6 +55,7 @@ _ENTITY = regex.compile(r'&(?:\p{L}+|#\d+|#x[\da-fA-F]+);')
 _INNER_APOSTROPHE = regex.compile(r"(?<!\p{L})'|'(?!\p{L})")
 _MOST_MARKS = 100  # Of decoration in one text.
 _MARKED = regex.compile(r'[*_`~#\[\]\\"“”„‘’\'«»‹›「」『』〝〞]')
+_OPENING_QUOTE = regex.compile(r'["“„「«»”]')
 _CLOSING_QUOTE = regex.compile(r'["”」»“]')
 
 
@@ -147,8 +148,14 @@ def clean(text: str) -> str:
   opened = text[:1] in ('"', '“', '「', '«') and not _CLOSING_QUOTE.search(
     text[1:]
   )
+  closed = text[-1:] in ('”', '」', '»') and not _OPENING_QUOTE.search(
+    text[:-1]
+  )
   if (
-    opened or _FOREIGN.search(text) or any(mark in text for mark in tags.MARKS)
+    opened
+    or closed
+    or _FOREIGN.search(text)
+    or any(mark in text for mark in tags.MARKS)
   ):
     raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
   return text

@@ -71,14 +71,18 @@ def _loose(text: str) -> Any:
 
 
 def string(text: str) -> str | None:
-  """Returns the text of a completion that is one JSON string."""
+  """Returns the text of a completion that is one JSON string, named or not."""
   bare = text.strip()
-  if len(bare) < 2 or bare[0] != '"' or bare[-1] != '"':
+  if bare[:1] + bare[-1:] not in ('""', '{}'):
     return None
   try:
     value = json.loads(bare, strict=False)
-  except ValueError:
+  except (ValueError, RecursionError):
     return None
+  if isinstance(value, dict) and len(value) == 1:
+    name, value = next(iter(value.items()))
+    if labels.named(name) or name.rstrip().endswith(('?', '？')):
+      return None
   return value if isinstance(value, str) else None
 
 
@@ -205,8 +209,7 @@ def _of_list(rows: Any, depth: int) -> Iterator[verdicts.Pair]:
   if [type(row) for row in rows] == [str, str] and rows[0].rstrip().endswith(
     ('?', '？')
   ):
-    question, answer = map(markdown.clean, rows)
-    yield verdicts.Pair(question, answer)
+    yield verdicts.Pair(markdown.clean(rows[0]), markdown.clean(rows[1]))
     return
   for row in rows:
     if not isinstance(row, dict | list | tuple):

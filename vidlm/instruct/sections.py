@@ -44,6 +44,10 @@ _FINAL = regex.compile(
 )
 
 
+# '=== Question ==='
+_BANNER = regex.compile(
+  r'^\s*(?P<mark>[=+-])(?P=mark)+\s*(?P<name>[^\s=+-].*?)\s*(?P=mark){2,}\s*$'
+)
 _ASKS = ('?', '？', '؟')
 
 
@@ -92,8 +96,9 @@ def cut(text: str) -> list[Section]:
     UnreadError: If text stands where no section is, or reasoning in words
       alone can't be told from pairs.
   """
-  lines = text.splitlines()
+  lines = [_BANNER.sub(r'# \g<name>', line) for line in text.splitlines()]
   lines = lines[_behind_thoughts(lines) :]
+  _check_quotes(lines)
   sections = [Section()]
   inside = True
   for line in lines:
@@ -121,6 +126,14 @@ def cut(text: str) -> list[Section]:
   if text.endswith('\n'):
     sections[-1].closed = True
   return _split_all(sections)
+
+
+def _check_quotes(lines: list[str]) -> None:
+  """Refuses pairs of which some are cited and some are not: drafts, perhaps."""
+  if any(line.lstrip().startswith('>') for line in lines):
+    labelled = [line.strip() for line in lines if _opened(line.strip())]
+    if len({line.startswith('>') for line in labelled}) > 1:
+      raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
 
 
 def _underlines(section: Section) -> bool:
@@ -204,7 +217,8 @@ def _lead_question(lead: Section) -> Section | None:
     return None
   if labels.mentioned(asks[0]):
     return None
-  return Section(labels.QUESTION, '', [lead.lines.pop()], True)
+  line = markdown.BULLET.sub('', lead.lines.pop())
+  return Section(labels.QUESTION, '', [line], True)
 
 
 def _split(section: Section) -> Iterator[Section]:

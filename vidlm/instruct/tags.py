@@ -18,13 +18,14 @@ QUESTION_MARK, ANSWER_MARK, END_MARK = '\ue000', '\ue001', '\ue002'
 MARKS = QUESTION_MARK + ANSWER_MARK + END_MARK
 
 _MOST = 200  # Tags in one completion.
-_ANY = regex.compile(r'[<◁]|[\[【{]/')
+_ANY = regex.compile(r'[<◁]|[\[【{]/|\[\|')
 _TOKEN = regex.compile(
   r'<(?P<left>[|｜]?)(?P<slash>/?)(?P<name>[\p{L}_][\p{L}\p{N}_:.▁-]{0,60})'
   r'(?:\s+[\p{L}:_-]+\s*=\s*(?:"[^"<>]*"|\'[^\'<>]*\'|[^\s<>"\']+))*'
   r'\s*(?P<empty>/?)(?P<right>[|｜]?)>'
   r'|\[(?P<slash>/?)(?P<square>[\p{L}_][\p{L}\p{N}_ -]{0,40})\]'
   r'|【(?P<slash>/?)(?P<square>[\p{L}_][\p{L}\p{N}_ -]{0,40})】'
+  r'|\[\|(?P<slash>/?)(?P<name>[\p{L}_]{1,40})\|\]'
   r'|◁(?P<slash>/?)(?P<name>[\p{L}_ ]{1,40})▷'
   r'|\{(?P<slash>/?)(?P<square>[\p{L}_][\p{L}_ -]{0,40})\}'
 )
@@ -51,6 +52,7 @@ _SPOKEN = tuple(
     (r'analysis(?=[A-Z])', r'assistant(?:commentary.*?assistant)?final'),
   )
 )
+_REMARK = regex.compile(r'(?s)<!--.*?-->')
 _UNUSED = {'unused94': (True, 'thought'), 'unused95': (False, 'thought')}
 
 
@@ -128,6 +130,13 @@ def _match(tags: list[_Tag]) -> dict[int, int]:
     elif waiting.get(tag.stem):
       partner[waiting[tag.stem].pop()] = i
   return partner
+
+
+def _without_remarks(text: str) -> str:
+  text = _REMARK.sub('', text)
+  if '<!--' in text:
+    raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
+  return text
 
 
 def _without_spoken(text: str) -> str:
@@ -265,7 +274,8 @@ def without_reasoning(text: str) -> str:
   """
   if any(mark in text for mark in MARKS):
     raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
-  return _without_elements(_without_channels(_without_spoken(text)))
+  text = _without_channels(_without_spoken(_without_remarks(text)))
+  return _without_elements(text)
 
 
 def without_tags(text: str) -> str:
