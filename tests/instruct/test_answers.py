@@ -174,6 +174,27 @@ def test_reasoning_in_any_brackets():
     assert _read(f'{opens}{draft}{gap}{pair}') is None
 
 
+def test_no_draft_is_taken_for_the_pair():
+  """What a model corrects itself with stands between them, on any line."""
+  draw = random.Random(0)
+  before = ['', 'Let me think. ', 'Draft:\n', 'I will write:\n\n', 'Okay.\n\n']
+  between = [
+    'Hmm, no.', 'Better:', 'Revised:', 'Wait.', 'Let me improve:', 'Final:',
+    '### Final', '**Actual pair:**', 'Second attempt:', 'no wait', '->',
+    'But that is too easy', '(final)', '---\nFinal:', 'OK', 'Final answer:',
+  ]  # fmt: skip
+  for _ in range(150):
+    text = (
+      draw.choice(before)
+      + draw.choice(['Question: draft?\nAnswer: no.', 'Q: draft? A: no.'])
+      + draw.choice([' ', '\n', '\n\n'])
+      + draw.choice(between)
+      + draw.choice([' ', '\n', '\n\n'])
+      + _filled('$P')
+    )
+    assert _read(text) in (None, (_Q, _A)), text
+
+
 def test_anything_at_all_is_quick_and_no_error():
   draw = random.Random(0)
   atoms = [*'QA:?.|{}[]()"\',`*_#-><&\\\n\t ', *_ATOMS.split()]

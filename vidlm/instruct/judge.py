@@ -51,6 +51,8 @@ _LEAK_WORDS = regex.compile(
   r'passages?|paragraphs?|statements?)\b'
 )
 _TO_USER = words.search_for('chatter', r'^\W*{}')
+_SECOND_THOUGHT = words.search_for('second_thoughts', r'^\W*{}')
+_OPEN_END = regex.compile(r'(?:[:：;,]|->|=>|→|---?)\s*$')
 _OF_TASK = words.search_for('task', r'\b{}\b')
 _TASK = regex.compile(
   r'(?i)\b(?:questions?|pairs?|qas?|examples?|captions?|prompts?|another one)\b'
@@ -206,7 +208,13 @@ def _chats(text: str, of_speech: bool) -> bool:
   """Whether a text holds words to whoever asked; speech only of the task."""
   parts = _SENTENCES.split(_QUOTED.sub('', text))
   found = [part for part in parts if part and _TO_USER.search(part)]
-  return any(not of_speech or _TASK.search(part) for part in found)
+  if any(not of_speech or _TASK.search(part) for part in found):
+    return True
+  # Behind its first sentence, and what leads on to nothing.
+  later = () if of_speech else parts[1:]
+  return bool(_OPEN_END.search(text)) or any(
+    _SECOND_THOUGHT.search(part) for part in later if part
+  )
 
 
 def judge(pair: Pair, kind: str, caption: str, cut: bool) -> Reject | None:

@@ -48,6 +48,9 @@ _FINAL = regex.compile(
 _BANNER = regex.compile(
   r'^\s*(?P<mark>[=+-])(?P=mark)+\s*(?P<name>[^\s=+-].*?)\s*(?P=mark){2,}\s*$'
 )
+_FINAL_QUESTION = regex.compile(
+  r'(?i)^\W*(?:\d+\W+)?(?:final|new|next)\s+question'
+)
 _ASKS = ('?', '？', '؟')
 
 
@@ -159,30 +162,32 @@ def _opened(bare: str) -> Section | None:
 def _behind_thoughts(lines: list[str]) -> int:
   """Returns where the lines begin that are no reasoning in words.
 
-  A heading such as 'Reasoning:' before the first label opens reasoning, one
-  such as 'Final answer:' closes it. Without the latter the reasoning ends at
-  the first label, if no other pair follows: that may be a draft.
+  A heading such as 'Reasoning:' before the first label opens reasoning; one
+  such as 'Final answer:' above a pair ends it, and drafts. Without the latter
+  the reasoning ends at the first label, if no other pair follows: the first may
+  be a draft.
   """
-  opened = None
-  for i, line in enumerate(lines):
-    if opened is None and _opened(line.strip()):
-      return 0
-    if opened is None and _THOUGHTS.match(line):
-      opened = i
-      break
+  asked = [
+    i
+    for i, line in enumerate(lines)
+    if (section := _opened(line.strip())) and section.role == labels.QUESTION
+  ]
+  final = [i for i, line in enumerate(lines) if _FINAL.match(line)]
+  if final and asked and asked[-1] > final[-1]:
+    return final[-1] + 1
+  if any(_FINAL_QUESTION.match(lines[i]) for i in asked[1:]):
+    raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
+  first = next(
+    (i for i, s in enumerate(lines) if _opened(s.strip())), len(lines)
+  )
+  opened = next(
+    (i for i, line in enumerate(lines[:first]) if _THOUGHTS.match(line)), None
+  )
   if opened is None:
     return 0
-  final = [i for i, line in enumerate(lines) if _FINAL.match(line)]
-  if final and final[-1] > opened:
-    return final[-1] + 1
-  found = [_opened(line.strip()) for line in lines[opened:]]
-  questions = [s for s in found if s and s.role == labels.QUESTION]
-  first = next((i for i, s in enumerate(found) if s), len(found))
-  told = _THOUGHTS.sub('', lines[opened]) + ''.join(
-    lines[opened + 1 :][: first - 1]
-  )
+  told = _THOUGHTS.sub('', lines[opened]) + ''.join(lines[opened + 1 : first])
   drafts = labels.in_middle(lines[opened]) or not told.strip(' *_`#\t')
-  if len(questions) > 1 or drafts:
+  if len(asked) > 1 or drafts:
     raise verdicts.UnreadError(verdicts.Reject.NOT_UNDERSTOOD)
   return 0
 
