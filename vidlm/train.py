@@ -12,7 +12,14 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from vidlm.core import command_line, launch, partitioning, runs, trees
+from vidlm.core import (
+  command_line,
+  launch,
+  partitioning,
+  run_folder,
+  runs,
+  trees,
+)
 from vidlm.data.feed import batches as feed_lib
 from vidlm.data.feed import validation
 from vidlm.interop import fitting, weights
@@ -98,6 +105,7 @@ def train(
   infer_eval_dataset_cfg: feed_lib.DatasetConfig | None = None,
   infer_evaluator: validation.InferEvaluator | None = None,
   skip_steps: Sequence[int] = (),
+  allow: Sequence[str] = (),
 ) -> train_state.TrainState:
   """Trains what `schedule` names and freezes the rest.
 
@@ -133,6 +141,7 @@ def train(
     infer_evaluator: How that is scored: `TextScores` of
       `vidlm.evals.infer_eval`, or `RetrievalScores` of `dualenc.infer_eval`.
     skip_steps: Steps whose batch is left out, after a loss that was NaN.
+    allow: What is not refused, by a word each: `run_folder.ALLOW`.
 
   Returns:
     The final state.
@@ -185,6 +194,8 @@ def train(
     period=how.eval_period,
     steps=eval_steps,
   )
+  sets = feed.sets if isinstance(feed, feed_lib.OwnFeed) else ()
+  run = run_folder.Run(model_dir, sets, run_folder.ALLOW in allow)
   initial = None
   if initial_checkpoint_path:
     initial = initial_params(model, initial_checkpoint_path)
@@ -194,10 +205,12 @@ def train(
     model_dir,
     initial_params=initial,
     evaluation=evaluation,
+    on_claim=run.check,
     on_start=functools.partial(
       _write_run,
       model_dir,
       _prompts(train_dataset_cfg, initial_checkpoint_path),
+      sets,
     ),
   )
 
@@ -211,10 +224,12 @@ def _began(model_dir: str) -> bool:
   return True
 
 
-def _write_run(model_dir: str, prompts: runs.Prompts) -> None:
-  """Describes the run, once it is known that MODEL_DIR holds no other's."""
+def _write_run(
+  model_dir: str, prompts: runs.Prompts, sets: Sequence[str], step: int
+) -> None:
+  """Describes the run, once it is known that it trains."""
   if jax.process_index() == 0:
-    runs.write_run(model_dir, prompts)
+    runs.write_run(model_dir, prompts, step, sets)
 
 
 def _prompts(
@@ -269,11 +284,12 @@ def _check_types() -> None:
       ) from None
 
 
-def run(skip_steps: Sequence[int] = ()) -> int:
+def run(skip_steps: Sequence[int] = (), allow: Sequence[str] = ()) -> int:
   """Trains as the parsed gin configuration says.
 
   Args:
     skip_steps: See `train`.
+    allow: Likewise.
 
   Returns:
     The exit status: 0, or 128 + the signal after a SIGTERM or a Ctrl-C whose
@@ -285,7 +301,8 @@ def run(skip_steps: Sequence[int] = ()) -> int:
   launch.require_values()
   _check_types()
   try:
-    launch.bound(train)(**({'skip_steps': skip_steps} if skip_steps else {}))
+    given = {'skip_steps': skip_steps, 'allow': allow}
+    launch.bound(train)(**{name: x for name, x in given.items() if x})
   except preemption.Preempted as stopped:
     logging.warning('%s', stopped)
     return stopped.exit_code

@@ -1,19 +1,21 @@
 """`vidlm train`: mistakes are one line, and change nothing."""
 
 import argparse
+import shutil
 
 import pytest
 
 from vidlm.commands import train as train_command
+from vidlm.core import folder_lock
 
 
 @pytest.fixture
 def run(call, commands, capsys):
   """Runs `vidlm train` with macros; the status and the last line."""
 
-  def train(model_dir, **macros):
+  def train(model_dir, *more, **macros):
     capsys.readouterr()
-    flags = commands.train_flags('visual', model_dir, **macros)
+    flags = [*commands.train_flags('visual', model_dir, **macros), *more]
     code = call('vidlm', flags)
     errors = capsys.readouterr().err.splitlines()
     assert not any('Traceback' in line for line in errors)
@@ -55,6 +57,50 @@ def test_a_refused_run_leaves_the_description_of_the_other(run, trained):
   code, line = run(trained['vidlm'], **other)
   assert code == 2 and 'choose another MODEL_DIR' in line
   assert config.read_bytes() == before
+
+
+def files_of(folder):
+  """All files but the lock, with their bytes."""
+  return {
+    path.relative_to(folder): path.read_bytes()
+    for path in folder.rglob('*')
+    if path.is_file() and path.name != '.lock'
+  }
+
+
+def test_another_run_is_refused_before_anything_is_written(run, trained):
+  before = files_of(trained['vidlm'])
+  code, line = run(trained['vidlm'], BATCH_SIZE=16, TRAIN_STEPS=40)
+  assert code == 2 and 'holds another run (BATCH_SIZE: 8 -> 16)' in line
+  # Also where there is nothing to train.
+  code, line = run(trained['vidlm'], RANDOM_SEED=3, TRAIN_STEPS=30)
+  assert code == 2 and 'RANDOM_SEED: 0 -> 3' in line
+  # The same one that trains nothing writes nothing.
+  code, line = run(trained['vidlm'], TRAIN_STEPS=30)
+  assert code == 0 and 'nothing to do' in line
+  assert files_of(trained['vidlm']) == before
+
+
+def test_another_run_goes_on_if_it_may(run, trained, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(trained['vidlm'], folder)
+  config = (folder / 'config.gin').read_text()
+  macros = {'BATCH_SIZE': 16, 'TRAIN_STEPS': 32}
+  assert run(folder, **macros)[0] == 2
+  code, line = run(folder, '--allow=changed_config', **macros)
+  assert code == 0, line
+  assert (folder / 'config_0.gin').read_text() == config
+  now = (folder / 'config_30.gin').read_text()
+  assert now == (folder / 'config.gin').read_text() != config
+  assert 'BATCH_SIZE = 16' in now and '# Trained on ' in now
+
+
+def test_the_second_of_two_at_once_is_refused(run, tmp_path):
+  folder = tmp_path / 'run'
+  with folder_lock.held(str(folder), 'MODEL_DIR'):
+    code, line = run(folder, TRAIN_STEPS=2)
+  assert code == 2 and 'another run is at work there (process ' in line
+  assert [path.name for path in folder.iterdir()] == ['.lock']
 
 
 def test_microbatches_train_as_the_whole_batch_does(run, tmp_path, tools):

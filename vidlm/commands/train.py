@@ -14,6 +14,9 @@ _EXIT_STATUS = (
   'mistake, with one line that says which.'
 )
 
+# What --allow may say; `vidlm.train` reads it.
+ALLOW = ('changed_config',)
+
 
 def steps(text: str) -> tuple[int, ...]:
   """The numbers of '6,9-12'.
@@ -35,6 +38,21 @@ def steps(text: str) -> tuple[int, ...]:
   return tuple(found)
 
 
+def allowed(text: str) -> tuple[str, ...]:
+  """The words of --allow.
+
+  Raises:
+    argparse.ArgumentTypeError: For a word that nobody knows.
+  """
+  words = tuple(word.strip() for word in text.split(','))
+  for word in words:
+    if word not in ALLOW:
+      raise argparse.ArgumentTypeError(
+        f'{word!r}: need one of {", ".join(ALLOW)}'
+      )
+  return words
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
   """Flags of `train`; all else is said by the recipe."""
   parser.add_argument(
@@ -45,6 +63,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     help='leave the batches of these steps out, such as 6 or 6,9-12: a way on '
     'after a loss that was no finite number',
   )
+  parser.add_argument(
+    '--allow',
+    type=allowed,
+    default=(),
+    metavar='WHAT',
+    help='changed_config: go on in a MODEL_DIR whose run had another '
+    'configuration, data or vocabulary (what may always change: steps, '
+    'periods, mesh, scores); comma-separated',
+  )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
   command_line.parse_gin(args)
   from vidlm import train
 
-  return train.run(args.skip_steps)
+  return train.run(args.skip_steps, args.allow)
 
 
 COMMAND = command_line.Command(

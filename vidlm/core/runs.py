@@ -17,47 +17,42 @@ from collections.abc import Mapping, Sequence
 import gin
 from absl import logging
 
-from vidlm.core import files, gin_text, launch, old_gin
+from vidlm.core import files, gin_text, launch, old_gin, run_files
 
-CONFIG = 'config.gin'
-MODEL = 'model.gin'
-VOCABULARY = 'vocabulary'
-# Of model.gin; a later version that this one can't read has another.
-FORMAT_VERSION = 1
-# What model.gin is about: with all that these macros reach it is whole.
-_MACROS = (
-  'MODEL',
-  'VOCABULARY',
-  'NUM_FRAMES',
-  'IMAGE_SIZE',
-  'TASK_FEATURE_LENGTHS',
-  'PROMPTS',
-)
-_PATH = 'VOCABULARY_PATH'
-_VERSION = 'FORMAT_VERSION'
+CONFIG = run_files.CONFIG
+MODEL = run_files.MODEL
+VOCABULARY = run_files.VOCABULARY
+# Before the data of a run, in its config.gin.
+DATA = '# Trained on '
 # {kind of task: prompts of training}; only model.gin has it.
 _PROMPTS = 'PROMPTS'
 Prompts = Mapping[str, Sequence[str]]
 
 
-def write_run(model_dir: str, prompts: Prompts | None = None) -> None:
+def write_run(
+  model_dir: str,
+  prompts: Prompts | None = None,
+  step: int = 0,
+  data: Sequence[str] = (),
+) -> None:
   """Writes config.gin, model.gin and, where it is a file, the vocabulary.
+
+  What the run was before stays beside them, see `run_files`.
 
   Args:
     model_dir: The run's folder.
     prompts: What it is trained with, by kind of task.
+    step: Where it begins or goes on.
+    data: A line a set that it trains on.
   """
   from etils import epath
 
   folder = epath.Path(model_dir)
   files.make_folder(folder)
-  vocabulary = _vocabulary_path()
-  if vocabulary and epath.Path(vocabulary).is_file():
-    copy = folder / _copy_name(vocabulary)
-    files.write_bytes(copy, epath.Path(vocabulary).read_bytes())
-    vocabulary = copy.name
-  files.write_text(folder / MODEL, model_text(vocabulary, prompts))
-  files.write_text(folder / CONFIG, gin.config_str())
+  vocabulary = run_files.keep_vocabulary(folder, step, vocabulary_path())
+  run_files.keep_model(folder, step, model_text(vocabulary, prompts))
+  lines = ''.join(f'{DATA}{line}\n' for line in data)
+  run_files.keep_config(folder, step, lines + gin.config_str())
 
 
 def model_text(
@@ -71,21 +66,12 @@ def model_text(
     prompts: See `write_run`.
   """
   whole = gin_text.parse(gin.config_str())
-  needed = gin_text.part(whole, _MACROS)
-  statements = [
-    gin_text.Binding('', _PATH, '', vocabulary)
-    if vocabulary and isinstance(x, gin_text.Binding) and x.path == _PATH
-    else x
-    for x in needed.statements
-  ]
+  needed = gin_text.part(whole, run_files.MACROS)
   if prompts:
     plain = {kind: list(own) for kind, own in prompts.items()}
-    statements.append(gin_text.Binding('', _PROMPTS, '', plain))
-  version = gin_text.Binding('', _VERSION, '', FORMAT_VERSION)
-  return (
-    '# What `--checkpoint` reads: a model, and how it takes text and frames.\n'
-    f'{gin_text.Text(needed.imports, [version, *statements])}'
-  )
+    own = gin_text.Binding('', _PROMPTS, '', plain)
+    needed = gin_text.Text(needed.imports, [*needed.statements, own])
+  return run_files.as_model(needed, vocabulary)
 
 
 def prompts() -> dict[str, list[str]]:
@@ -126,10 +112,13 @@ def made_of(text: str, vocabulary: str | None = None) -> str:
     return model_text(vocabulary)
 
 
-def read_model(folder: str) -> str:
-  """The model.gin of a MODEL_DIR; made of config.gin if there is none.
+def read_model(checkpoint: str) -> str:
+  """The model.gin of a checkpoint; made of config.gin if there is none.
 
   Clears gin's configuration.
+
+  Args:
+    checkpoint: A MODEL_DIR, for its newest, or a checkpoint in one.
 
   Raises:
     FileNotFoundError: If there is neither.
@@ -137,24 +126,20 @@ def read_model(folder: str) -> str:
   """
   from etils import epath
 
-  path = epath.Path(folder) / MODEL
-  if path.exists():
+  path = epath.Path(find(checkpoint))
+  if path.name != CONFIG:
     return path.read_text()
   with launch.isolated_gin():
-    parse_run(folder)
-    vocabulary = epath.Path(_vocabulary_path() or '')
+    parse_run(checkpoint)
+    vocabulary = epath.Path(vocabulary_path() or '')
     beside = vocabulary.parent == path.parent
     return model_text(vocabulary.name if beside else None)
 
 
-def _copy_name(vocabulary: str) -> str:
-  """Name of the copy: its ending tells the format."""
-  return VOCABULARY + (os.path.splitext(vocabulary)[1] or '.model')
-
-
-def _vocabulary_path() -> str | None:
+def vocabulary_path() -> str | None:
+  """VOCABULARY_PATH of the configuration that is parsed."""
   try:
-    return launch.macro(_PATH)
+    return launch.macro(run_files.PATH)
   except ValueError:
     return None
 
@@ -168,10 +153,14 @@ def find(checkpoint: str) -> str:
   from etils import epath
 
   path = epath.Path(checkpoint)
+  steps = [
+    re.fullmatch(r'checkpoint_(\d+)', p.name) for p in (path, path.parent)
+  ]
+  step = next((int(match[1]) for match in steps if match), None)
   for folder in (path, path.parent, path.parent.parent):
-    for name in (MODEL, CONFIG):
-      if (folder / name).exists():
-        return os.fspath(folder / name)
+    for file in (run_files.model_path(folder, step), folder / CONFIG):
+      if file.exists():
+        return os.fspath(file)
   raise FileNotFoundError(
     f'{checkpoint}: no {MODEL} or {CONFIG} here or above; give the MODEL_DIR '
     'of a run'
@@ -194,30 +183,30 @@ def parse_run(checkpoint: str) -> None:
 
   path = epath.Path(find(checkpoint))
   text = path.read_text()
-  if path.name == MODEL:
+  if path.name != CONFIG:
     _check_version(text, path)
   else:
     text = _of_config(text, path)
   launch.parse_text(text, os.fspath(path))
-  original = _vocabulary_path()
+  original = vocabulary_path()
   if not original:
     return
-  vocabulary = path.parent / _copy_name(original)
+  vocabulary = path.parent / run_files.vocabulary_name(path.parent, original)
   if vocabulary.exists():
-    gin.bind_parameter(f'%{_PATH}', os.fspath(vocabulary))
+    gin.bind_parameter(f'%{run_files.PATH}', os.fspath(vocabulary))
 
 
 def _check_version(text: str, path: os.PathLike[str]) -> None:
-  found = re.search(rf'^{_VERSION} = (\d+)$', text, re.MULTILINE)
+  found = re.search(rf'^{run_files.VERSION} = (\d+)$', text, re.MULTILINE)
   if found is None:
     raise ValueError(
-      f'{path}: no {_VERSION}; the file is damaged, delete it to read the run '
-      f'by its {CONFIG}'
+      f'{path}: no {run_files.VERSION}; the file is damaged, delete it to read '
+      f'the run by its {CONFIG}'
     )
-  if int(found[1]) > FORMAT_VERSION:
+  if int(found[1]) > run_files.FORMAT_VERSION:
     raise ValueError(
       f'{path}: format version {found[1]}, this version of vidlm reads up to '
-      f'{FORMAT_VERSION}; install a newer one'
+      f'{run_files.FORMAT_VERSION}; install a newer one'
     )
 
 
@@ -230,7 +219,7 @@ def _of_config(text: str, path: os.PathLike[str]) -> str:
   if any(isinstance(x, gin_text.Include) for x in whole.statements):
     # `convert` of an earlier version wrote it: a model, and nothing else.
     return text
-  needed = gin_text.part(whole, _MACROS)
+  needed = gin_text.part(whole, run_files.MACROS)
   kept = set(map(id, needed.statements))
   rest = [x for x in whole.statements if id(x) not in kept]
   unknown = old_gin.unknown_arguments(gin_text.Text(whole.imports, rest))

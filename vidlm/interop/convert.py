@@ -189,7 +189,7 @@ class _Run:
     """By the run's model, else config.json, else shapes."""
     if self.folder is not None:
       with launch.isolated_gin():
-        runs.parse_run(str(self.folder))
+        runs.parse_run(self.path)
         model = launch.macro('MODEL').model
         frames = launch.macro('NUM_FRAMES')
       whole = described.of_model(model, frames)
@@ -234,10 +234,10 @@ def _huggingface(
 def _copy_run(folder: epath.Path, run: _Run) -> None:
   if run.folder is None or run.subtree:
     return
-  beside = [run.folder / runs.CONFIG, *run.folder.glob(f'{runs.VOCABULARY}.*')]
+  beside = [run.folder / runs.CONFIG, *run.folder.glob(f'{runs.VOCABULARY}*')]
   for path in beside:
     _copy(path, folder / path.name)
-  files.write_text(folder / runs.MODEL, runs.read_model(str(run.folder)))
+  files.write_text(folder / runs.MODEL, runs.read_model(run.path))
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:

@@ -254,6 +254,18 @@ def find(path: str) -> epath.Path:
   return _find_all(path)[0]
 
 
+def finished(model_dir: str) -> list[int]:
+  """Steps whose checkpoint is whole, oldest first; none where there is none."""
+  folder = epath.Path(_absolute(model_dir))
+  steps = []
+  if folder.is_dir():
+    for child in folder.iterdir():
+      match = re.fullmatch(rf'{_PREFIX}_(\d+)', child.name)
+      if match and (child / 'state').exists():
+        steps.append(int(match[1]))
+  return sorted(steps)
+
+
 def _find_all(path: str) -> list[epath.Path]:
   """The `state` folders that `path` may mean, newest first."""
   folder = epath.Path(_absolute(path))
@@ -261,21 +273,13 @@ def _find_all(path: str) -> list[epath.Path]:
     return [folder]
   if (folder / 'state').exists():
     return [folder / 'state']
-  steps = []
-  if folder.is_dir():
-    for child in folder.iterdir():
-      match = re.fullmatch(rf'{_PREFIX}_(\d+)', child.name)
-      if match and (child / 'state').exists():
-        steps.append(int(match[1]))
+  steps = finished(path)
   if not steps:
     raise FileNotFoundError(
       f'{path}: no finished checkpoint here; give a MODEL_DIR or a '
       'checkpoint_<step> folder'
     )
-  return [
-    folder / f'{_PREFIX}_{step}' / 'state'
-    for step in sorted(steps, reverse=True)
-  ]
+  return [folder / f'{_PREFIX}_{step}' / 'state' for step in reversed(steps)]
 
 
 def load_params(path: str) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
-from vidlm.core import partitioning, prefetch, processes
+from vidlm.core import folder_lock, partitioning, prefetch, processes
 from vidlm.training import (
   checkpoints,
   optim,
@@ -40,7 +40,8 @@ def train_loop(
   *,
   initial_params: Mapping[str, Any] | None = None,
   evaluation: scoring.Evaluation = scoring.Evaluation({}),
-  on_start: Callable[[], None] = lambda: None,
+  on_claim: Callable[[Sequence[int]], None] = lambda steps: None,
+  on_start: Callable[[int], None] = lambda step: None,
 ) -> train_state.TrainState:
   """Trains to the last step, going on from MODEL_DIR's newest checkpoint.
 
@@ -50,7 +51,9 @@ def train_loop(
     model_dir: Where checkpoints and metrics go.
     initial_params: Nested arrays to start from, if MODEL_DIR has nothing.
     evaluation: What is scored every `eval_period` steps.
-    on_start: Called when what MODEL_DIR holds is known to be of this run.
+    on_claim: Called by the first process with the finished steps in MODEL_DIR,
+      before anything is written there; raises ValueError for another's.
+    on_start: Called with the step it goes on from, if there is any to train.
 
   Returns:
     The final state.
@@ -58,8 +61,8 @@ def train_loop(
   Raises:
     NonFiniteError: At the first loss or gradient that isn't finite.
     preemption.Preempted: After SIGTERM or Ctrl-C, when the checkpoint is saved.
-    ValueError: For a SCHEDULE or parameters that don't fit the model, or a
-      best score that nobody computes.
+    ValueError: For a SCHEDULE or parameters that don't fit the model, a best
+      score that nobody computes, or a MODEL_DIR where another run is at work.
   """
   how = recipe.loop
   best = None
@@ -75,29 +78,52 @@ def train_loop(
     how.frozen_dtype,
     how.num_microbatches,
   )
-  saver = checkpoints.Checkpoints(model_dir, how.keep, best)
-  state = saver.restore_latest(built.state)
-  if state is None:
-    state = _start(recipe, tx, partitioner, initial_params)
-  on_start()
-  first = int(state.step)
-  if first >= how.train_steps:
-    logging.info(
-      '%s: at step %d already, of %d asked for; nothing to do',
-      model_dir,
-      first,
-      how.train_steps,
-    )
-  log = train_log.TrainLog(recipe, tx, model_dir, first)
-  try:
-    with preemption.StopFlag() as stop, partitioner.activate():
-      run = _Run(
-        model_dir, how, built, tx, partitioner, saver, log, stop, evaluation
-      )
-      return state if first >= how.train_steps else run(state, feed(first))
-  finally:
-    log.close()
-    saver.close()
+  with _claimed(model_dir, on_claim):
+    saver = checkpoints.Checkpoints(model_dir, how.keep, best)
+    try:
+      state = saver.restore_latest(built.state)
+      if state is None:
+        state = _start(recipe, tx, partitioner, initial_params)
+      first = int(state.step)
+      if first >= how.train_steps:
+        logging.info(
+          '%s: at step %d already, of %d asked for; nothing to do',
+          model_dir,
+          first,
+          how.train_steps,
+        )
+        return state
+      on_start(first)
+      with (
+        contextlib.closing(
+          train_log.TrainLog(recipe, tx, model_dir, first)
+        ) as log,
+        preemption.StopFlag() as stop,
+        partitioner.activate(),
+      ):
+        run = _Run(
+          model_dir, how, built, tx, partitioner, saver, log, stop, evaluation
+        )
+        return run(state, feed(first))
+    finally:
+      saver.close()
+
+
+@contextlib.contextmanager
+def _claimed(
+  model_dir: str, on_claim: Callable[[Sequence[int]], None]
+) -> Iterator[None]:
+  """Holds MODEL_DIR for this run alone, of however many processes."""
+  with contextlib.ExitStack() as stack:
+
+    def claim() -> bytes:
+      if processes.is_first():
+        stack.enter_context(folder_lock.held(model_dir, 'MODEL_DIR'))
+        on_claim(checkpoints.finished(model_dir))
+      return b''
+
+    processes.gather(claim, 'claimed', _COMPILE_SECONDS)
+    yield
 
 
 def _start(

@@ -19,6 +19,7 @@ from vidlm.data.feed import (
   coverage,
   examples,
   features,
+  fingerprint,
   first_look,
   frame_cache,
   order,
@@ -54,6 +55,24 @@ class DatasetConfig:
   converter: str = 'encoder_decoder'
   allow_missing: bool = False
   is_new: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OwnFeed:
+  """A feed whose examples are known: of our tasks, not of seqio's alone.
+
+  Attributes:
+    feed: start_step -> batches.
+    sets: A line for each set, see `fingerprint`.
+    examples: How many there are in all.
+  """
+
+  feed: Feed
+  sets: Sequence[str]
+  examples: int
+
+  def __call__(self, start_step: int) -> Iterator[Batch]:
+    return self.feed(start_step)
 
 
 def make_feed(
@@ -100,7 +119,8 @@ def make_feed(
     )
     return _one_ahead(map(maker.start, numbers))
 
-  return feed
+  examples_ = sum(len(part.table) for part in maker.parts)
+  return OwnFeed(feed, fingerprint.lines(maker.parts), examples_)
 
 
 def evaluation_batches(
