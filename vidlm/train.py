@@ -14,11 +14,14 @@ from absl import logging
 
 from vidlm.core import (
   command_line,
+  gin_record,
   launch,
   partitioning,
+  run_files,
   run_folder,
   runs,
   trees,
+  unread,
 )
 from vidlm.data.feed import batches as feed_lib
 from vidlm.data.feed import validation
@@ -282,6 +285,13 @@ def _check_types() -> None:
       raise ValueError(
         f"{name}={value!r}: no such type; 'bfloat16' and 'float32' are"
       ) from None
+
+
+def check_bindings(record: gin_record.Record, whole: bool = True) -> None:
+  """Refuses bindings that no training reads; see `unread.check`."""
+  launch.bound(train)  # a recipe that binds nothing of it is told elsewhere
+  macros = (*run_files.MACROS, run_files.PATH, run_files.VERSION)
+  unread.check(record, train, macros, whole, launch.is_ours)
 
 
 def run(skip_steps: Sequence[int] = (), allow: Sequence[str] = ()) -> int:

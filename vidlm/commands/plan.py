@@ -21,8 +21,11 @@ def run(args: argparse.Namespace) -> None:
   """Parses the recipe and reports what it needs."""
   # Counting needs no accelerator, and must not take one from a running job.
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  command_line.parse_gin(args)
+  record = command_line.parse_gin(args)
   command_line.check_output(args.json)
+  from vidlm import train
+
+  train.check_bindings(record, whole=False)
   from vidlm.training import plan
 
   plan.run(args.program, args, recipe())

@@ -76,9 +76,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Trains; see `vidlm.train.run`."""
-  command_line.parse_gin(args)
+  record = command_line.parse_gin(args)
   from vidlm import train
 
+  train.check_bindings(record)
   return train.run(args.skip_steps, args.allow)
 
 

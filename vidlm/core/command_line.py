@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vidlm.core import launch, processes
+from vidlm.core import gin_record, launch, processes
 
 # What a user's mistake shows as; anything else is ours, and has a traceback.
 _MISTAKES = (
@@ -154,8 +154,10 @@ def _reader_left() -> bool:
   return True
 
 
-def parse_gin(args: argparse.Namespace, required: bool = True) -> None:
-  """Parses the gin flags of a command.
+def parse_gin(
+  args: argparse.Namespace, required: bool = True
+) -> gin_record.Record:
+  """Parses the gin flags of a command, and returns what was read.
 
   Raises:
     ValueError: If a recipe is required and none was given.
@@ -165,7 +167,9 @@ def parse_gin(args: argparse.Namespace, required: bool = True) -> None:
       f'{args.command}: give a recipe, as in '
       '--gin_file=configs/vidlm/recipes/adapt_visual.gin'
     )
-  launch.parse_gin(args.gin_file, args.gin_bindings, args.gin_search_paths)
+  return launch.parse_gin(
+    args.gin_file, args.gin_bindings, args.gin_search_paths
+  )
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import os
 import pathlib
 import tokenize
 from collections.abc import Iterator
+from typing import Any
 
 import gin
 
-from vidlm.core import moved, old_gin
+from vidlm.core import gin_record, moved, old_gin
 
 
 class NamedText(io.StringIO):
@@ -20,12 +21,38 @@ class NamedText(io.StringIO):
     self.name = name
 
 
+class _RecordedText(NamedText):
+  """A text that tells a record when gin begins and ends to read it."""
+
+  def __init__(self, path: str, record: gin_record.Record):
+    super().__init__(pathlib.Path(path).read_text(encoding='utf-8'), path)
+    self._record = record
+
+  def __enter__(self) -> '_RecordedText':
+    self._record.begin(self.name, self.getvalue())
+    return self
+
+  def __exit__(self, kind: Any, *_: Any) -> None:
+    if kind is None:
+      self._record.end()
+
+
 @contextlib.contextmanager
-def reading(name: str) -> Iterator[None]:
-  """Lets gin read files as of today; its errors are told in one line."""
+def reading(
+  name: str, record: gin_record.Record | None = None
+) -> Iterator[None]:
+  """Lets gin read files as of today; its errors are told in one line.
+
+  Args:
+    name: What messages call it.
+    record: Takes what was read.
+  """
+  record = record or gin_record.Record()
   # gin's own second reader takes folders for Python packages. With a checkout
   # on sys.path `configs` is one, of no file, and breaks it.
-  gin.config._FILE_READERS[:] = [(_open, os.path.isfile)]
+  gin.config._FILE_READERS[:] = [
+    (lambda path: _RecordedText(path, record), os.path.isfile)
+  ]
   try:
     yield
   except (
@@ -42,10 +69,6 @@ def reading(name: str) -> Iterator[None]:
     raise ValueError(
       f'{error}: misspelt, or of an earlier version; take that line out'
     ) from error
-
-
-def _open(path: str) -> NamedText:
-  return NamedText(pathlib.Path(path).read_text(encoding='utf-8'), path)
 
 
 def current_binding(binding: str) -> str:

@@ -102,7 +102,7 @@ class Text:
     return '\n'.join([*lines, '', *map(str, self.statements), ''])
 
 
-class _Delegate(config_parser.ParserDelegate):
+class Delegate(config_parser.ParserDelegate):
   """Keeps references as they are written."""
 
   def configurable_reference(
@@ -123,7 +123,7 @@ def parse(text: str) -> Text:
   """
   imports: dict[str, str] = {}
   statements: list[Binding | Include] = []
-  for found in config_parser.ConfigParser(text, _Delegate()):
+  for found in config_parser.ConfigParser(text, Delegate()):
     if isinstance(found, config_parser.ImportStatement):
       if found.module != '__gin__.dynamic_registration':
         whole = not (found.is_from or found.alias)

@@ -23,7 +23,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from vidlm.core import gin_files
+from vidlm.core import gin_files, gin_record
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -115,7 +115,7 @@ def parse_gin(
   files: Sequence[str],
   bindings: Sequence[str] = (),
   paths: str = '',
-) -> None:
+) -> gin_record.Record:
   """Parses gin files, then bindings, and refuses macros nobody defines.
 
   A misspelt macro binds silently in gin itself (`--gin.BATCHSIZE=3`); here
@@ -125,6 +125,9 @@ def parse_gin(
     files: Names of gin files, looked up in `search_paths`.
     bindings: `NAME=VALUE` strings.
     paths: Further comma-separated folders.
+
+  Returns:
+    What was read, for `unread.check`.
 
   Raises:
     ValueError: For a missing file, a binding gin refuses, a value of another
@@ -139,7 +142,8 @@ def parse_gin(
       raise ValueError(
         f'--gin_file={file}: not found in {", ".join(dict.fromkeys(folders))}'
       )
-  with gin_files.reading(', '.join(files)):
+  record = gin_record.Record()
+  with gin_files.reading(', '.join(files), record):
     gin.parse_config_files_and_bindings(
       list(files), [], finalize_config=False, skip_unknown=False
     )
@@ -152,10 +156,10 @@ def parse_gin(
       hint = f'; did you mean {near[0]}?' if near else ''
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
   before = {name: gin.query_parameter(f'%{name}') for name in known}
+  current = [gin_files.current_binding(binding) for binding in bindings]
   try:
-    gin.parse_config(
-      [gin_files.current_binding(binding) for binding in bindings]
-    )
+    gin.parse_config(current)
+    record.add_command_line(current)
   except (SyntaxError, tokenize.TokenError) as error:
     raise ValueError(
       f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
@@ -163,6 +167,13 @@ def parse_gin(
     ) from error
   for name, value in before.items():
     _check_kind(name, value, gin.query_parameter(f'%{name}'))
+  return record
+
+
+def is_ours(name: str) -> bool:
+  """Whether a gin file is one of those that come with the program."""
+  path = pathlib.Path(name).resolve()
+  return any(path.is_relative_to(root) for root in (_CHECKOUT, _PACKAGED))
 
 
 def parse_text(text: str, name: str) -> None:
