@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from dualenc import flops, losses
 from dualenc.models import two_towers
-from vidlm.core import trees
+from vidlm.core import ranges, trees
 
 # Logits of what fills a batch up: of itself so likely that its loss is 0 in
 # float32, of all others so unlikely that they don't count; and no larger, since
@@ -33,8 +33,11 @@ class DualEncoderObjective:
   model: two_towers.TwoTowers = dataclasses.field(
     default_factory=two_towers.TwoTowers
   )
-  text_length: int | None = None
+  text_length: ranges.Size | None = None
   loss: Literal['softmax', 'sigmoid'] = 'softmax'
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def init(self, rng: Array) -> dict[str, Any]:
     """Returns fresh parameters, boxed with their logical axes."""

@@ -12,8 +12,12 @@ clip=${clip:-$runs/clip_l14}
 
 for percent in 1 10 30 100; do
   clips=$((71000 * percent))
-  # 20 epochs of batches of 1,024.
-  size=(--gin.NUM_CLIPS="$clips" --gin.TRAIN_STEPS=$((clips * 20 / 1024)))
+  # 20 epochs of batches of 1,024; a warm-up that ends within them.
+  steps=$((clips * 20 / 1024))
+  size=(--gin.NUM_CLIPS="$clips" --gin.TRAIN_STEPS="$steps")
+  if [ "$steps" -lt 5000 ]; then
+    size+=(--gin.optim.warmup_cosine.warmup_steps=$((steps / 10)))
+  fi
   for source in alt_text image distilled; do
     row="${source}_$percent"
     case $source in

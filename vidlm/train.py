@@ -6,7 +6,7 @@ The signature is the contract; gin only binds it (t5x's `train.train`).
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from vidlm.core import (
   gin_record,
   launch,
   partitioning,
+  ranges,
   run_files,
   run_folder,
   runs,
@@ -28,6 +29,7 @@ from vidlm.data.feed import validation
 from vidlm.interop import fitting, weights
 from vidlm.training import (
   checkpoints,
+  checks,
   loop,
   optimizers,
   preemption,
@@ -50,10 +52,13 @@ class MeshConfig:
     additional_rules: (logical axis, mesh axis) pairs that go first.
   """
 
-  data: int = -1
-  model: int = 1
+  data: ranges.Axis = -1
+  model: ranges.Axis = 1
   fsdp: bool = True
   additional_rules: tuple[tuple[str, str | None], ...] = ()
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def partitioner(
     self, devices: Sequence[Any] | None = None
@@ -73,14 +78,17 @@ class CheckpointConfig:
 
   Attributes:
     period: Steps between checkpoints; the last step is always saved.
-    keep: Newest checkpoints that stay on disk.
+    keep: Newest checkpoints that stay on disk; None for all.
     keep_best: A score, such as 'cider': its best checkpoint stays too, and
       best.json says which it is.
   """
 
-  period: int = 1000
-  keep: int = 2
+  period: Annotated[ranges.Size, ranges.Called('CHECKPOINT_PERIOD')] = 1000
+  keep: ranges.Size | None = 2
   keep_best: str | None = None
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
 
 def train(
@@ -109,6 +117,7 @@ def train(
   infer_evaluator: validation.InferEvaluator | None = None,
   skip_steps: Sequence[int] = (),
   allow: Sequence[str] = (),
+  trial_steps: int = 100,
 ) -> train_state.TrainState:
   """Trains what `schedule` names and freezes the rest.
 
@@ -144,7 +153,10 @@ def train(
     infer_evaluator: How that is scored: `TextScores` of
       `vidlm.evals.infer_eval`, or `RetrievalScores` of `dualenc.infer_eval`.
     skip_steps: Steps whose batch is left out, after a loss that was NaN.
-    allow: What is not refused, by a word each: `run_folder.ALLOW`.
+    allow: What is not refused, by a word each: `run_folder.ALLOW`,
+      'unfinished_warmup' and 'small_set'.
+    trial_steps: A run as short as that is a trial: of its warm-up, if that is
+      longer, is warned alone.
 
   Returns:
     The final state.
@@ -157,13 +169,7 @@ def train(
   # gin hands over whatever it was given.
   if not isinstance(model_dir, str) or not model_dir:
     raise ValueError(f'MODEL_DIR={model_dir!r}: need the name of a folder')
-  command_line.check_positive(
-    TRAIN_STEPS=train_steps,
-    CHECKPOINT_PERIOD=checkpoint_cfg.period,
-    LOG_PERIOD=log_period,
-    EVAL_PERIOD=eval_period or None,
-    EVAL_STEPS=eval_steps,
-  )
+  command_line.check_positive(EVAL_STEPS=eval_steps)
   how = recipe_lib.Loop(
     train_steps=train_steps,
     batch_size=train_dataset_cfg.batch_size,
@@ -175,12 +181,13 @@ def train(
     log_period=log_period,
     checkpoint_period=checkpoint_cfg.period,
     keep=checkpoint_cfg.keep,
-    eval_period=eval_period or None,
+    eval_period=eval_period,
     keep_best=checkpoint_cfg.keep_best,
     peak_flops=peak_flops,
     num_microbatches=num_microbatches,
     skip_steps=frozenset(skip_steps),
   )
+  checks.check_warmup(schedule, train_steps, trial_steps, allow)
   dated = functools.partial(dataclasses.replace, is_new=not _began(model_dir))
   feed = feed_lib.make_feed(
     dated(train_dataset_cfg),
@@ -188,13 +195,15 @@ def train(
     jax.process_index(),
     jax.process_count(),
   )
+  if isinstance(feed, feed_lib.OwnFeed):
+    checks.check_set(how.batch_size, feed.examples, model_dir, allow)
   evaluation = validation.make_evaluation(
     model,
     train_dataset_cfg.mixture_or_task,
     train_eval=train_eval_dataset_cfg and dated(train_eval_dataset_cfg),
     infer_eval=infer_eval_dataset_cfg,
     evaluator=infer_evaluator,
-    period=how.eval_period,
+    period=eval_period or None,
     steps=eval_steps,
   )
   sets = feed.sets if isinstance(feed, feed_lib.OwnFeed) else ()
@@ -294,12 +303,17 @@ def check_bindings(record: gin_record.Record, whole: bool = True) -> None:
   unread.check(record, train, macros, whole, launch.is_ours)
 
 
-def run(skip_steps: Sequence[int] = (), allow: Sequence[str] = ()) -> int:
+def run(
+  skip_steps: Sequence[int] = (),
+  allow: Sequence[str] = (),
+  trial_steps: int | None = None,
+) -> int:
   """Trains as the parsed gin configuration says.
 
   Args:
     skip_steps: See `train`.
     allow: Likewise.
+    trial_steps: Likewise.
 
   Returns:
     The exit status: 0, or 128 + the signal after a SIGTERM or a Ctrl-C whose
@@ -311,8 +325,11 @@ def run(skip_steps: Sequence[int] = (), allow: Sequence[str] = ()) -> int:
   launch.require_values()
   _check_types()
   try:
-    given = {'skip_steps': skip_steps, 'allow': allow}
-    launch.bound(train)(**{name: x for name, x in given.items() if x})
+    given: dict[str, Any] = {'skip_steps': skip_steps, 'allow': allow}
+    given = {name: value for name, value in given.items() if value}
+    if trial_steps is not None:
+      given['trial_steps'] = trial_steps
+    launch.bound(train)(**given)
   except preemption.Preempted as stopped:
     logging.warning('%s', stopped)
     return stopped.exit_code

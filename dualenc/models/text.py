@@ -4,14 +4,14 @@ Source: openai/CLIP `clip/model.py` (behaviour matched); names as in big_vision
 `models/proj/image_text/text_transformer.py`.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dualenc.models import vit_st
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import transformer
 
@@ -37,19 +37,23 @@ class TextTransformer(nn.Module):
     attention: See `attention.dot_product_attention`.
   """
 
-  width: int = 512
-  depth: int = 12
-  num_heads: int = 8
-  mlp_dim: int | None = None
-  vocab_size: int = 49408
-  context_length: int = 77
-  embed_dim: int = 512
-  eos_id: int | None = None
+  width: ranges.Size = 512
+  depth: ranges.Size = 12
+  num_heads: ranges.Size = 8
+  mlp_dim: ranges.Size | None = None
+  vocab_size: ranges.Size = 49408
+  context_length: ranges.Size = 77
+  embed_dim: Annotated[ranges.Size, ranges.Called('EMBED_DIM')] = 512
+  eos_id: ranges.Count | None = None
   activation: str = 'quick_gelu'
   scan: bool = True
   remat_policy: str = 'nothing_saveable'
   dtype: str = 'bfloat16'
   attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
+    super().__post_init__()
 
   @nn.compact
   def __call__(

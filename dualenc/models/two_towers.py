@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from dualenc.models import text as text_lib
 from dualenc.models import vit_st
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 
 # CLIP and AVION keep the logit scale exp(t) between 1 and 100.
 MIN_LOG_SCALE = 0.0
@@ -33,8 +33,12 @@ class TwoTowers(nn.Module):
 
   img: vit_st.ViTST = vit_st.ViTST()
   txt: text_lib.TextTransformer = text_lib.TextTransformer()
-  temperature_init: float = 0.07
+  temperature_init: ranges.Positive = 0.07
   bias_init: float | None = None
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
+    super().__post_init__()
 
   @nn.compact
   def __call__(

@@ -6,13 +6,13 @@ PE_t = 0 it is the image tower of openai/CLIP (`clip/model.py`); the layout of
 the sequence is that of AVION (`avion/models/transformer.py`).
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import layers, transformer, vit
 
@@ -45,10 +45,10 @@ class ViTST(nn.Module):
   """
 
   variant: str = 'B/16'
-  num_frames: int = 4
-  image_size: int = 224
-  embed_dim: int = 512
-  temporal_std: float = 0.02
+  num_frames: Annotated[ranges.Size, ranges.Called('NUM_FRAMES')] = 4
+  image_size: Annotated[ranges.Size, ranges.Called('IMAGE_SIZE')] = 224
+  embed_dim: Annotated[ranges.Size, ranges.Called('EMBED_DIM')] = 512
+  temporal_std: ranges.Factor = 0.02
   mean: tuple[float, float, float] = CLIP_MEAN
   std: tuple[float, float, float] = CLIP_STD
   activation: str = 'quick_gelu'
@@ -56,6 +56,10 @@ class ViTST(nn.Module):
   remat_policy: str = 'nothing_saveable'
   dtype: str = 'bfloat16'
   attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
+    super().__post_init__()
 
   @nn.compact
   def __call__(

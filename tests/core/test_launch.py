@@ -161,3 +161,40 @@ def test_help_says_how_training_ends(program):
   text = ' '.join(out.stdout.split())
   assert f'{preemption.EXIT_CODE} after SIGTERM' in text
   assert f'multiple of {preemption.PERIOD})' in text
+
+
+@pytest.mark.parametrize(
+  ('binding', 'said'),
+  [
+    ('OPTIMIZER=@optim.Sgd()', 'add --gin_file=configs/shared/sgd.gin, which'),
+    ('optim.Sgd.momentum=0.5', 'add --gin_file=configs/shared/sgd.gin, which'),
+    ('optim.Adafactor.decay_rate=0.5', '--gin_file=configs/shared/adafactor'),
+    (
+      'OPTIMIZER=@optim.SGD()',
+      'did you mean optim.Sgd? If so, add --gin_file=configs/shared/sgd.gin',
+    ),
+    (
+      "SCHEDULE=[('.*', @optim.constant())]",
+      '`from vidlm.training import optim` and binds something to @optim.const',
+    ),
+    ('x/optim.Sgd.momentum=0.5', 'no gin file that was given names optim.Sgd;'),
+    (
+      'gemma.GemmaConfig.emb_dim=8',
+      'add --gin_file=configs/vidlm/models/so400',
+    ),
+    ("PSEUDO_CLIPS='x'", 'configs/miniature/visual_self.gin does: --gin_file='),
+    ('EMBED_DIM=8', '; configs/dualenc/models/clip_b16.gin does: --gin_file='),
+    ('kitchen.Sink.size=3', 'no gin file that was given names kitchen.Sink'),
+  ],
+)
+def test_what_no_file_names_says_which_file_to_add(binding, said):
+  with pytest.raises(ValueError) as error:
+    launch.parse_gin(['configs/miniature/visual.gin'], [binding])
+  assert said in str(error.value)
+
+
+def test_the_file_that_is_advised_helps(monkeypatch):
+  monkeypatch.chdir(ROOT)
+  files = ['configs/miniature/visual.gin', 'configs/shared/sgd.gin']
+  launch.parse_gin(files, ['optim.Sgd.momentum=0.5'])
+  assert launch.macro('OPTIMIZER').momentum == 0.5

@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from vidlm.core import command_line
+from vidlm.core import command_line, launch
 
 # The codes are `preemption.EXIT_CODE` and `INTERRUPTED`.
 _EXIT_STATUS = (
@@ -15,7 +15,7 @@ _EXIT_STATUS = (
 )
 
 # What --allow may say; `vidlm.train` reads it.
-ALLOW = ('changed_config',)
+ALLOW = ('changed_config', 'unfinished_warmup', 'small_set')
 
 
 def steps(text: str) -> tuple[int, ...]:
@@ -70,7 +70,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     metavar='WHAT',
     help='changed_config: go on in a MODEL_DIR whose run had another '
     'configuration, data or vocabulary (what may always change: steps, '
-    'periods, mesh, scores); comma-separated',
+    'periods, mesh, scores); unfinished_warmup: a run shorter than its '
+    'warm-up; small_set: batches larger than the set; comma-separated',
   )
 
 
@@ -80,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
   from vidlm import train
 
   train.check_bindings(record)
-  return train.run(args.skip_steps, args.allow)
+  # Whoever sets a warm-up means it, in a trial too.
+  own = record.binds('warmup_steps', but=launch.is_ours)
+  return train.run(args.skip_steps, args.allow, 0 if own else None)
 
 
 COMMAND = command_line.Command(

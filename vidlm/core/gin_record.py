@@ -6,7 +6,7 @@ that a later file replaced takes the configuration at the end of each file.
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gin
@@ -85,6 +85,15 @@ class Record:
     text = '\n'.join(bindings)
     self.command_line = File('', text)
     self._read(self.command_line)
+
+  def binds(self, argument: str, but: Callable[[str], bool]) -> bool:
+    """Whether an argument of that name is bound, some files apart."""
+    return any(
+      statement.key[2] == argument
+      for file in (*self.files, self.command_line)
+      if not (file.name and but(file.name))
+      for statement in file.statements
+    )
 
   def _read(self, file: File) -> None:
     lines = []

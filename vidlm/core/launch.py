@@ -9,7 +9,6 @@ looked up.
 import argparse
 import contextlib
 import copy
-import difflib
 import logging as py_logging
 import os
 import pathlib
@@ -23,19 +22,10 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from vidlm.core import gin_files, gin_record
+from vidlm.core import gin_files, gin_flags, gin_record
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
-# What a macro of a recipe may be replaced by, from the narrowest on.
-# INITIAL_CHECKPOINT_PATH is a path, or one for every part.
-_KINDS = {
-  bool: 'True or False',
-  int | float: 'a number',
-  list | tuple: 'a list',
-  str | dict: 'a text in quotes or a dictionary',
-}
-_LITERALS = (bool, int, float, list, tuple, str, dict)
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 
 
@@ -104,11 +94,15 @@ def search_paths(extra: str = '') -> list[str]:
   """Folders for gin files: the user's, here, the checkout, the package."""
   paths = [path for path in extra.split(',') if path]
   paths.append('.')
-  for root in (_CHECKOUT, _PACKAGED):
-    if root.is_dir():
-      # `include 'configs/...'` and a bare 'vidlm/...' both resolve.
-      paths.extend([str(root.parent), str(root)])
+  for root in _roots():
+    # `include 'configs/...'` and a bare 'vidlm/...' both resolve.
+    paths.extend([str(root.parent), str(root)])
   return paths
+
+
+def _roots() -> list[pathlib.Path]:
+  """The folders `configs` that come with the program."""
+  return [root for root in (_CHECKOUT, _PACKAGED) if root.is_dir()]
 
 
 def parse_gin(
@@ -131,8 +125,8 @@ def parse_gin(
 
   Raises:
     ValueError: For a missing file, a binding gin refuses, a value of another
-      kind than the recipe's, or an unknown macro; the message suggests the
-      nearest name.
+      kind than the recipe's, or a name that no file mentions; the message
+      suggests the nearest name, or the file to add.
   """
   folders = search_paths(paths)
   for folder in folders:
@@ -152,8 +146,7 @@ def parse_gin(
     name = binding.split('=', 1)[0].strip()
     is_macro = '.' not in name and '/' not in name
     if is_macro and files and name not in known:
-      near = difflib.get_close_matches(name.upper(), known, n=1)
-      hint = f'; did you mean {near[0]}?' if near else ''
+      hint = gin_flags.hint_of_macro(name, known, _roots())
       raise ValueError(f'--gin.{name}: no gin file defines this macro{hint}')
   before = {name: gin.query_parameter(f'%{name}') for name in known}
   current = [gin_files.current_binding(binding) for binding in bindings]
@@ -162,11 +155,13 @@ def parse_gin(
     record.add_command_line(current)
   except (SyntaxError, tokenize.TokenError) as error:
     raise ValueError(
-      f'--gin.{_malformed(bindings)}: not a value; strings are quoted twice: '
-      '--gin.MODEL_DIR=\'"runs/a"\''
+      f'--gin.{gin_flags.malformed(bindings)}: not a value; strings are quoted '
+      'twice: --gin.MODEL_DIR=\'"runs/a"\''
     ) from error
+  except ValueError as error:
+    raise gin_flags.unnamed(error, _roots()) from error
   for name, value in before.items():
-    _check_kind(name, value, gin.query_parameter(f'%{name}'))
+    gin_flags.check_kind(name, value, gin.query_parameter(f'%{name}'))
   return record
 
 
@@ -190,30 +185,6 @@ def parse_text(text: str, name: str) -> None:
     gin.add_config_file_search_path(folder)
   with gin_files.reading(name):
     gin.parse_config(gin_files.NamedText(text, name))
-
-
-def _check_kind(name: str, recipe: Any, given: Any) -> None:
-  """Raises ValueError if a macro was given a literal of another kind."""
-  for kind, wanted in _KINDS.items():
-    # None stands for no value at all, a reference for a value of any kind.
-    if isinstance(recipe, kind) and isinstance(given, _LITERALS):
-      if not isinstance(given, kind):
-        raise ValueError(
-          f'--gin.{name}={given!r}: need {wanted}, such as {recipe!r}'
-        )
-      return
-
-
-def _malformed(bindings: Sequence[str]) -> str:
-  """The first binding that is no NAME=VALUE."""
-  for binding in bindings:
-    try:
-      gin.config.parse_value(binding.partition('=')[2])
-    except (SyntaxError, tokenize.TokenError):
-      return binding
-    except Exception:  # well-formed; what it refers to is another matter
-      continue
-  return bindings[0]
 
 
 def require_values() -> None:

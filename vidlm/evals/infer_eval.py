@@ -14,7 +14,7 @@ from typing import Any
 from absl import logging
 from jaxtyping import Array, Int
 
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 from vidlm.data.feed import coverage, tasks, validation
 from vidlm.evals import protocols, references
 from vidlm.models import decoding
@@ -34,7 +34,10 @@ class TextScores:
   """
 
   task: str | None = None
-  max_length: int = 64
+  max_length: ranges.Size = 64
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def __call__(
     self, objective: objective_lib.Objective, examples: validation.Examples

@@ -6,7 +6,7 @@ log-likelihood, which is what this is.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import flax.traverse_util
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from vidlm.core import ranges
 from vidlm.models import flops
 from vidlm.models.video_vlm import VideoVLM
 
@@ -68,15 +69,20 @@ class VLMObjective:
   """
 
   model: VideoVLM
-  num_frames: int = 8
-  task_feature_lengths: Mapping[str, int] = dataclasses.field(
+  num_frames: Annotated[ranges.Size, ranges.Called('NUM_FRAMES')] = 8
+  task_feature_lengths: Annotated[
+    Mapping[str, ranges.Size], ranges.Called('TASK_FEATURE_LENGTHS')
+  ] = dataclasses.field(
     default_factory=lambda: {'inputs': 8, 'targets': 32}, hash=False
   )
-  label_smoothing: float = 0.0
-  z_loss: float = 0.0
+  label_smoothing: Annotated[ranges.Share, ranges.Called('LABEL_SMOOTHING')] = (
+    0.0
+  )
+  z_loss: Annotated[ranges.Factor, ranges.Called('Z_LOSS')] = 0.0
   loss_normalizing_factor: str = 'NUM_REAL_TARGET_TOKENS'
 
   def __post_init__(self):
+    ranges.check(self)
     if self.loss_normalizing_factor not in LOSS_NORMALIZING_FACTORS:
       raise ValueError(
         f'loss_normalizing_factor {self.loss_normalizing_factor!r} is unknown; '

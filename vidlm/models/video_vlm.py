@@ -8,13 +8,13 @@ time but the order of tokens, unless `frame_embedding` is on. There is no pooler
 (Q-Former, Resampler) between the two: all T * N tokens are kept.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 from vidlm.nn import attention as attention_lib
 from vidlm.nn import language_model, t5, vit
 
@@ -100,14 +100,18 @@ class VideoVLM(nn.Module):
 
   llm_config: language_model.Config = t5.T5Config()
   variant: str = 'G/14'
-  image_size: int = 224
+  image_size: Annotated[ranges.Size, ranges.Called('IMAGE_SIZE')] = 224
   projection_zeroinit: bool = False
   frame_embedding: bool = False
-  max_frames: int = 16
+  max_frames: ranges.Size = 16
   scan: bool = True
   remat_policy: str = 'nothing_saveable'
   dtype: str = 'bfloat16'
   attention: attention_lib.Implementation = 'xla'
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
+    super().__post_init__()
 
   def setup(self):
     tower = vit.ViT(

@@ -1,7 +1,9 @@
 """The sizes of a Gemma, and what tells Gemma 2 from Gemma 1."""
 
 import dataclasses
+from typing import Annotated
 
+from vidlm.core import ranges
 from vidlm.nn import attention as attention_lib
 
 
@@ -37,27 +39,28 @@ class GemmaConfig:
       `attention.dot_product_attention`; a cap needs 'xla'.
   """
 
-  vocab_size: int = 257_152
-  emb_dim: int = 2048
-  num_layers: int = 18
-  mlp_dim: int = 16_384
-  num_heads: int = 8
-  num_kv_heads: int = 1
-  head_dim: int = 256
-  query_scale: float = 0.0
+  vocab_size: ranges.Size = 257_152
+  emb_dim: ranges.Size = 2048
+  num_layers: ranges.Size = 18
+  mlp_dim: ranges.Size = 16_384
+  num_heads: ranges.Size = 8
+  num_kv_heads: ranges.Size = 1
+  head_dim: ranges.Size = 256
+  query_scale: ranges.Factor = 0.0
   post_norms: bool = False
-  attn_logit_cap: float = 0.0
-  final_logit_cap: float = 0.0
-  sliding_window: int = 0
-  rope_max_wavelength: float = 10_000.0
-  norm_epsilon: float = 1e-6
-  dropout_rate: float = 0.0
+  attn_logit_cap: ranges.Factor = 0.0
+  final_logit_cap: ranges.Factor = 0.0
+  sliding_window: ranges.Count = 0
+  rope_max_wavelength: ranges.Positive = 10_000.0
+  norm_epsilon: ranges.Factor = 1e-6
+  dropout_rate: Annotated[ranges.Share, ranges.Called('DROPOUT_RATE')] = 0.0
   scan_layers: bool = True
   remat_policy: str = 'nothing_saveable'
   dtype: str = 'bfloat16'
   attention: attention_lib.Implementation = 'xla'
 
   def __post_init__(self):
+    ranges.check(self)
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
         f'GemmaConfig: num_heads={self.num_heads} is no multiple of '

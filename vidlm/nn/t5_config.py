@@ -1,7 +1,9 @@
 """Sizes of a T5."""
 
 import dataclasses
+from typing import Annotated
 
+from vidlm.core import ranges
 from vidlm.nn import attention as attention_lib
 
 
@@ -31,24 +33,25 @@ class T5Config:
     attention: Implementation, see `attention.dot_product_attention`.
   """
 
-  vocab_size: int = 32128
-  emb_dim: int = 2048
-  num_heads: int = 32
-  head_dim: int = 64
-  num_encoder_layers: int = 24
-  num_decoder_layers: int = 24
-  mlp_dim: int = 5120
+  vocab_size: ranges.Size = 32128
+  emb_dim: ranges.Size = 2048
+  num_heads: ranges.Size = 32
+  head_dim: ranges.Size = 64
+  num_encoder_layers: ranges.Size = 24
+  num_decoder_layers: ranges.Size = 24
+  mlp_dim: ranges.Size = 5120
   mlp_activations: tuple[str, ...] = ('gelu', 'linear')
   logits_via_embedding: bool = False
-  relpos_buckets: int = 32
-  relpos_max_distance: int = 128
+  relpos_buckets: ranges.Size = 32
+  relpos_max_distance: ranges.Size = 128
   relpos_per_layer: bool = False
-  dropout_rate: float = 0.0
+  dropout_rate: Annotated[ranges.Share, ranges.Called('DROPOUT_RATE')] = 0.0
   scan_layers: bool = True
   remat_policy: str = 'nothing_saveable'
   dtype: str = 'bfloat16'
   attention: attention_lib.Implementation = 'xla'
 
   def __post_init__(self):
+    ranges.check(self)
     # gin hands over lists; a linen module's fields must be hashable.
     object.__setattr__(self, 'mlp_activations', tuple(self.mlp_activations))

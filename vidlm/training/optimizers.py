@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 import jax
 import optax
 
+from vidlm.core import ranges
+
 
 @runtime_checkable
 class OptimizerConfig(Protocol):
@@ -40,13 +42,16 @@ class Adafactor:
     weight_decay: Decoupled weight decay.
   """
 
-  decay_rate: float = 0.8
-  clipping_threshold: float | None = 1.0
-  min_dim_size_to_factor: int = 128
+  decay_rate: ranges.Positive = 0.8
+  clipping_threshold: ranges.Positive | None = 1.0
+  min_dim_size_to_factor: ranges.Size = 128
   multiply_by_parameter_scale: bool = False
-  epsilon: float = 1e-30
-  momentum: float | None = None
-  weight_decay: float = 0.0
+  epsilon: ranges.Factor = 1e-30
+  momentum: ranges.Share | None = None
+  weight_decay: ranges.Factor = 0.0
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def transform(
     self, stacked: Callable[[str], bool]
@@ -72,9 +77,12 @@ class Adafactor:
 class Sgd:
   """Stochastic gradient descent with momentum (paper section 5.2, Table 4)."""
 
-  momentum: float | None = 0.9
+  momentum: ranges.Share | None = 0.9
   nesterov: bool = False
-  weight_decay: float = 0.0
+  weight_decay: ranges.Factor = 0.0
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def transform(
     self, stacked: Callable[[str], bool]
@@ -89,10 +97,13 @@ class Sgd:
 class AdamW:
   """Adam with decoupled weight decay (paper section D.2: 0.9, 0.999, 0.01)."""
 
-  b1: float = 0.9
-  b2: float = 0.999
-  eps: float = 1e-8
-  weight_decay: float = 0.01
+  b1: ranges.Share = 0.9
+  b2: ranges.Share = 0.999
+  eps: ranges.Factor = 1e-8
+  weight_decay: ranges.Factor = 0.01
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   def transform(
     self, stacked: Callable[[str], bool]

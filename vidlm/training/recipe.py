@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import jax
 
-from vidlm.core import partitioning
+from vidlm.core import partitioning, ranges
 from vidlm.training import objective as objective_lib
 from vidlm.training import optim, optimizers, schedules, step
 
@@ -33,21 +33,32 @@ class Loop:
     skip_steps: Steps whose batch is left out: they count, and change nothing.
   """
 
-  train_steps: int
-  batch_size: int
-  seed: int = 0
+  train_steps: Annotated[ranges.Size, ranges.Called('TRAIN_STEPS')]
+  batch_size: Annotated[ranges.Size, ranges.Called('BATCH_SIZE')]
+  seed: Annotated[ranges.Seed, ranges.Called('RANDOM_SEED')] = 0
   frozen_dtype: str = 'bfloat16'
-  grad_clip_norm: float | None = None
+  grad_clip_norm: (
+    Annotated[ranges.Positive, ranges.Called('GRAD_CLIP_NORM')] | None
+  ) = None
   lr_mults: optim.Rules | None = None
   wd_mults: optim.Rules | None = None
-  log_period: int = 50
-  checkpoint_period: int = 1000
-  keep: int | None = 2
-  eval_period: int | None = None
+  log_period: Annotated[ranges.Size, ranges.Called('LOG_PERIOD')] = 50
+  checkpoint_period: Annotated[
+    ranges.Size, ranges.Called('CHECKPOINT_PERIOD')
+  ] = 1000
+  keep: ranges.Size | None = 2
+  eval_period: Annotated[ranges.Count, ranges.Called('EVAL_PERIOD')] | None = (
+    None
+  )
   keep_best: str | None = None
-  peak_flops: float | None = None
+  peak_flops: Annotated[ranges.Positive, ranges.Called('PEAK_FLOPS')] | None = (
+    None
+  )
   num_microbatches: int | None = None
   skip_steps: frozenset[int] = frozenset()
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
 
 @runtime_checkable

@@ -9,12 +9,12 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from vidlm.core import prefetch
+from vidlm.core import prefetch, ranges
 from vidlm.data.feed import (
   coverage,
   examples,
@@ -48,13 +48,18 @@ class DatasetConfig:
   """
 
   mixture_or_task: Any
-  task_feature_lengths: Mapping[str, int]
-  batch_size: int
-  seed: int = 0
+  task_feature_lengths: Annotated[
+    Mapping[str, ranges.Size], ranges.Called('TASK_FEATURE_LENGTHS')
+  ]
+  batch_size: Annotated[ranges.Size, ranges.Called('BATCH_SIZE')]
+  seed: Annotated[ranges.Seed, ranges.Called('RANDOM_SEED')] = 0
   frames: frame_cache.FrameOptions = frame_cache.FrameOptions()
   converter: str = 'encoder_decoder'
   allow_missing: bool = False
   is_new: bool = False
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,11 +97,6 @@ def make_feed(
     ValueError: If the batch can't be split over the processes, or the task
       isn't known, can't be trained on, or is next to nothing of its set.
   """
-  # gin hands over whatever it was given.
-  if not isinstance(config.batch_size, int) or config.batch_size < 1:
-    raise ValueError(
-      f'BATCH_SIZE={config.batch_size!r}: need a whole number of examples'
-    )
   if config.batch_size % process_count:
     raise ValueError(
       f'BATCH_SIZE={config.batch_size} does not divide over {process_count} '

@@ -10,11 +10,12 @@ import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
-from vidlm.core import processes
+from vidlm.core import processes, ranges
 from vidlm.data.feed import pixels
 from vidlm.data.store import records
 
@@ -37,17 +38,17 @@ class FrameOptions:
       kept.
   """
 
-  num_frames: int = 8
-  image_size: int = 224
+  num_frames: Annotated[ranges.Size, ranges.Called('NUM_FRAMES')] = 8
+  image_size: Annotated[ranges.Size, ranges.Called('IMAGE_SIZE')] = 224
   augment: bool = False
-  cache_mib: int = 1024
+  cache_mib: ranges.Count = 1024
 
   def __post_init__(self) -> None:
-    # gin hands over whatever it was given.
     if not isinstance(self.cache_mib, int) or self.cache_mib < 0:
       raise ValueError(
         f'FrameOptions.cache_mib={self.cache_mib!r}: need a whole number of MiB'
       )
+    ranges.check(self)
 
 
 class FrameCache:

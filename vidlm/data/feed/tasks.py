@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from vidlm.core import ranges
 from vidlm.data.feed import examples as examples_lib
 from vidlm.data.feed import frame_cache, mixing, seqio_import
 
@@ -61,7 +62,7 @@ class ClipTask:
   texts: str = ''
   prompt: str = ''
   kinds: Sequence[str] = ()
-  limit: int | None = None
+  limit: ranges.Size | None = None
   unanswered: bool = False
 
   def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vidlm.core import files
+from vidlm.core import files, ranges
 from vidlm.data.feed import seqio_import, tokens
 
 EOS_ID = 1
@@ -70,8 +70,11 @@ class Vocabulary(_Framed):
   """
 
   path: str
-  extra_ids: int = 0
+  extra_ids: ranges.Count = 0
   prompt_format: str = 't5'
+
+  def __post_init__(self) -> None:
+    ranges.check(self)
 
   @functools.cached_property
   def processor(self) -> Any:
