@@ -48,6 +48,15 @@ def test_a_full_disk_is_one_line_and_a_broken_one_is_not(number, capsys):
   assert (line in capsys.readouterr().err) == (number == errno.ENOSPC)
 
 
+def test_ctrl_c_is_one_line(capsys):
+  def run(args):
+    raise KeyboardInterrupt
+
+  stopped = command_line.Command('stop', 'x', lambda parser: None, run, False)
+  assert command_line.run('toy', 'a toy', [stopped], ['stop']) == 130
+  assert capsys.readouterr().err == 'Ctrl-C: ended before it was done\n'
+
+
 @pytest.mark.parametrize(
   ('value', 'message'),
   [

@@ -7,7 +7,8 @@ import gin
 import pytest
 
 from vidlm import train
-from vidlm.core import launch
+from vidlm.commands import caption, instruct, prepare
+from vidlm.core import gin_meaning, launch, unread
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEAD = (
@@ -161,6 +162,49 @@ def test_a_flag_that_a_recipe_bound_past_is_named():
 )
 def test_flags_that_are_read_pass(bindings):
   assert refused(['configs/miniature/visual.gin'], *bindings) == ''
+
+
+CAPTION = (
+  'from __gin__ import dynamic_registration\n'
+  'from vidlm.captions import folder\n'
+  'from vidlm.data.video import sampling\n'
+)
+
+
+@pytest.mark.parametrize(
+  ('text', 'bindings', 'said'),
+  [
+    ('sampling.Sampling.fps = 4.0\nfolder.Cutting.videos_per_file = 6', [], ''),
+    ('', ['NUM_FRAMES=4'], '--gin.NUM_FRAMES: '),
+    ('FPS = 4.0', [], 'mine.gin:4: FPS: nothing reads this macro'),
+    ('FPS = 4.0\nsampling.Sampling.fps = %FPS', [], ''),
+    (
+      'clip/sampling.Sampling.fps = 4.0',
+      [],
+      'in scope clip; did you mean samp',
+    ),
+    (
+      'from vidlm.data.prepare import pipeline\npipeline.Work.workers = 3',
+      [],
+      'nothing here uses pipeline.Work',
+    ),
+  ],
+)
+def test_other_commands_refuse_it_too(tmp_path, text, bindings, said):
+  (tmp_path / 'mine.gin').write_text(CAPTION + text + '\n')
+  files = [str(tmp_path / 'mine.gin')] if text else []
+  record = launch.parse_gin(files, bindings)
+  if not said:
+    unread.check(record, caption._BOUND)
+    return
+  with pytest.raises(ValueError, match=said):
+    unread.check(record, caption._BOUND)
+
+
+@pytest.mark.parametrize('command', [caption, prepare, instruct])
+def test_what_a_command_binds_is_there(command):
+  for name in command._BOUND:
+    assert gin_meaning._object(name) is not None, name
 
 
 def test_what_a_later_file_replaced_was_no_mistake(tmp_path):

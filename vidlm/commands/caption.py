@@ -4,7 +4,16 @@ import argparse
 from typing import Any
 
 from vidlm.commands import decoding_flags
-from vidlm.core import command_line, launch
+from vidlm.core import command_line, launch, unread
+
+# What gin may bind here.
+_BOUND = (
+  'vidlm.captions.caption.Run',
+  'vidlm.captions.caption.caption',
+  'vidlm.captions.folder.Cutting',
+  'vidlm.captions.vlm.VLMCaptioner',
+  'vidlm.data.video.sampling.Sampling',
+)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +117,7 @@ def _caption(args: argparse.Namespace) -> int:
   if args.follow_links and not args.videos:
     raise ValueError('caption: --follow_links goes with --videos=DIR')
   vlm = restored.load_vlm(args.checkpoint)
-  command_line.parse_gin(args, required=False)
+  unread.check(command_line.parse_gin(args, required=False), _BOUND)
   options = command_line.given(
     args,
     'prompt',

@@ -5,7 +5,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vidlm.core import command_line, launch
+from vidlm.core import command_line, launch, unread
+
+# What gin may bind here.
+_BOUND = (
+  'vidlm.instruct.calls.Draws',
+  'vidlm.instruct.client.OpenAICompleter',
+  'vidlm.instruct.generate.generate',
+  'vidlm.instruct.summarize.summarize',
+)
 
 _WIDTH = 120  # Of an example.
 
@@ -67,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     ValueError: For flags that make no sense, or an endpoint that refuses.
   """
-  command_line.parse_gin(args, required=False)
+  unread.check(command_line.parse_gin(args, required=False), _BOUND)
   if not args.base_url or not args.model:
     raise ValueError(
       'instruct: give --base_url=http://HOST:PORT/v1 and --model=NAME of an '

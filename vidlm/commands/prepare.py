@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vidlm.commands import decoding_flags
-from vidlm.core import command_line, launch
+from vidlm.core import command_line, launch, unread
 from vidlm.data.sets import registry
 
 COLUMNS = (
@@ -22,6 +22,16 @@ COLUMNS = (
   'answer',
   'label',
   'split',
+)
+# What gin may bind here.
+_BOUND = (
+  'vidlm.data.prepare.pipeline.Layout',
+  'vidlm.data.prepare.pipeline.Work',
+  'vidlm.data.prepare.pipeline.prepare_folder',
+  'vidlm.data.sets.build.Selection',
+  'vidlm.data.sets.build.prepare_set',
+  'vidlm.data.video.sampling.Sampling',
+  'vidlm.miniature.world.prepare.prepare_miniature',
 )
 _SAMPLING = ('fps', 'min_frames', 'max_frames', 'size')
 
@@ -120,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
   Raises:
     ValueError: For flags that don't go together.
   """
-  command_line.parse_gin(args, required=False)
+  unread.check(command_line.parse_gin(args, required=False), _BOUND)
   if args.source is not None:
     _prepare(args)
   elif not args.check_overlap:

@@ -62,7 +62,7 @@ def of(
     None if the text binds nothing of the function.
   """
   meaning = _Meaning(text, frozenset(symbols))
-  found = _canonical(function)
+  found = canonical(function)
   if not any(selector == found for _, selector in meaning.bound):
     return None
   return meaning.made(found, '')
@@ -144,7 +144,7 @@ class _Meaning:
       if not binding.argument:
         self._macros[binding.path] = binding.value
         continue
-      key = binding.scope, _canonical(text.dotted(binding.selector))
+      key = binding.scope, canonical(text.dotted(binding.selector))
       self.bound.setdefault(key, {})[binding.argument] = binding.value
 
   def made(self, name: str, scope: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class _Meaning:
 
   def _follow(self, reference: gin_text.Reference, scope: str) -> Any:
     if reference.kind == '@':
-      name = _canonical(self._text.dotted(reference.selector))
+      name = canonical(self._text.dotted(reference.selector))
       return self.made(name, reference.scope or scope)
     macro = reference.path
     if macro in self._symbols or macro not in self._macros:
@@ -191,7 +191,7 @@ def _object(name: str) -> Any:
   return None
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
   """The name where an object is defined: it may be imported from elsewhere."""
   found = _object(name)
   try:

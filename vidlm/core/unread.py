@@ -1,13 +1,19 @@
 """Bindings that nothing reads: what was asked for and would not happen."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+  Callable,
+  Collection,
+  Iterable,
+  Iterator,
+  Sequence,
+)
 from typing import Any
 
 import gin
 from absl import logging
 
-from vidlm.core import gin_record
+from vidlm.core import gin_meaning, gin_record
 
 _SHOWN = 5
 # So close are two names of which either may be meant.
@@ -64,7 +70,7 @@ class _Reads:
 
 def check(
   record: gin_record.Record,
-  function: Callable[..., Any],
+  functions: Collection[str],
   macros: Sequence[str] = (),
   whole: bool = True,
   is_ours: Callable[[str], bool] = lambda name: False,
@@ -78,7 +84,7 @@ def check(
 
   Args:
     record: What gin was given.
-    function: What is called with it.
+    functions: What is called with it, by module and name.
     macros: Those that the program reads besides.
     whole: Whether a macro that nobody defines is refused too.
     is_ours: Whether a file, by its name, is one of those that come with us; if
@@ -87,11 +93,13 @@ def check(
   Raises:
     ValueError: If there is one, with the nearest name that is read.
   """
+  state = {key: dict(x) for key, x in gin.config._CONFIG.items()}
+  made = {gin_meaning.canonical(name) for name in functions} if state else set()
+  called = {name for _, name in state if _dotted(name) in made}
   roots = [
-    ('', gin.config._inverse_lookup(function).selector),
+    *(('', name) for name in sorted(called)),
     *((name, gin_record.MACRO) for name in macros),
   ]
-  state = {key: dict(x) for key, x in gin.config._CONFIG.items()}
   reads = _Reads(state, roots)
   faults = []
   defined = reads.macros - reads.missing
@@ -163,6 +171,13 @@ def _why(statement: gin_record.Statement, reads: _Reads) -> str:
   near = difflib.get_close_matches(scope, scopes, 1, 0.0)
   meant = '/'.join(filter(None, (near[0] if near else '', name)))
   return f'nothing uses {name} in scope {scope}; did you mean {meant}?'
+
+
+def _dotted(selector: str) -> str:
+  """Module and name of what a selector stands for, where it is defined."""
+  found = gin.config._REGISTRY.get_match(selector)
+  made = found.wrapped if found is not None else None
+  return f'{made.__module__}.{made.__qualname__}' if made is not None else ''
 
 
 def _name(selector: str) -> str:

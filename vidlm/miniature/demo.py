@@ -145,7 +145,7 @@ class Demo:
       gin.bind_parameter('%TRAIN_STEPS', steps)
       if (model_dir / f'checkpoint_{steps}').exists():
         return
-      if status := train.run():
+      if status := train.run(allow=('small_set', 'unfinished_warmup')):
         sys.exit(status)
 
   def instruct(self) -> None:

@@ -227,7 +227,7 @@ def _train() -> None:
   """Trains what the parsed recipe says; ends the program if it was stopped."""
   from vidlm import train
 
-  if status := train.run():
+  if status := train.run(allow=('small_set', 'unfinished_warmup')):
     sys.exit(status)
 
 
