@@ -18,7 +18,7 @@ _SYMBOLS = ('TRAIN_STEPS', 'MODEL_DIR', 'DATA_DIR', 'VOCABULARY_PATH')
 # What a run may change and stay the same run: how long, how often, on what, and
 # what is scored. Nothing of it decides what a step computes.
 _MAY_CHANGE = re.compile(
-  r'model_dir|train_steps|skip_steps|allow|mesh.*|num_microbatches|peak_flops'
+  r'model_dir|train_steps|skip_steps|trial_steps|allow|mesh.*|num_microbatches|peak_flops'
   r'|log_period|eval_period|eval_steps|checkpoint_cfg.*|infer_evaluator.*'
   r'|(train|infer)_eval_dataset_cfg.*'
   r'|.*\.(remat_policy|cache_mib|allow_missing)'

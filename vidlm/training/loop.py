@@ -118,8 +118,11 @@ def _claimed(
 
     def claim() -> bytes:
       if processes.is_first():
-        stack.enter_context(folder_lock.held(model_dir, 'MODEL_DIR'))
-        on_claim(checkpoints.finished(model_dir))
+        try:
+          stack.enter_context(folder_lock.held(model_dir, 'MODEL_DIR'))
+          on_claim(checkpoints.finished(model_dir))
+        except OSError as error:  # the other processes must hear of it
+          raise ValueError(f'MODEL_DIR={model_dir}: {error}') from error
       return b''
 
     processes.gather(claim, 'claimed', _COMPILE_SECONDS)
