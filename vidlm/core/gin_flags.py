@@ -85,7 +85,11 @@ def _advice(name: str, roots: Sequence[pathlib.Path]) -> str:
   """Which file names a function, or how one of the user's own would."""
   for path, text in _texts(tuple(roots)):
     if any(_same(x, name) for x in _selectors(text)):
-      own = [x.path for x in text.statements if _is_macro(x)]
+      own = [
+        x.path
+        for x in text.statements
+        if isinstance(x, gin_text.Binding) and not x.argument
+      ]
       binds = f', and binds {", ".join(own[:3])}' if own else ''
       return f'add --gin_file={path}, which does{binds}'
   local, _, attribute = name.rpartition('.')

@@ -182,7 +182,7 @@ def _object(name: str) -> Any:
   parts = name.split('.')
   for count in range(len(parts) - 1, 0, -1):
     try:
-      found = importlib.import_module('.'.join(parts[:count]))
+      found: Any = importlib.import_module('.'.join(parts[:count]))
     except ImportError:
       continue
     for part in parts[count:]:

@@ -78,8 +78,9 @@ def check(made: Any) -> None:
   Raises:
     ValueError: If one is no number or out of its range; names it.
   """
-  for name, hint in _hints(type(made)).items():
-    _check_of(type(made), name, getattr(made, name), hint)
+  owner: Any = type(made)
+  for name, hint in _hints(owner).items():
+    _check_of(owner, name, getattr(made, name), hint)
 
 
 def check_call(function: Callable[..., Any], given: Mapping[str, Any]) -> None:

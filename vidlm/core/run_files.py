@@ -54,9 +54,10 @@ def model_at(folder: Any, step: int | None) -> str | None:
 
 def model_path(folder: Any, step: int | None) -> Any:
   """The file of `model_at`, which need not be there."""
-  for until, path in models(folder) if step is not None else ():
-    if step <= until:
-      return path
+  if step is not None:
+    for until, path in models(folder):
+      if step <= until:
+        return path
   return folder / MODEL
 
 
