@@ -40,6 +40,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   add('--caption_column', metavar='NAME', help='texts (caption)')
   add('--source_column', metavar='NAME', help='data set (source, if there)')
   add('--output', required=True, metavar='DIR')
+  _add_endpoint_flags(parser)
+  add('--kinds', help='of temporal,causal,short (all)')
+  add('--draws_per_clip', type=int, help='questions of each kind (1)')
+  add('--retries', type=int, help='further draws for a rejected answer (1)')
+  add('--concurrency', type=int, help='requests at a time (8)')
+  add(
+    '--retry_quarantined',
+    action='store_true',
+    help='ask again for what earlier runs quarantined (they are gone past)',
+  )
+  add('--limit', type=int, help='only the first captions')
+  add('--seed', type=int, help='of the examples shown (0)')
+
+
+def _add_endpoint_flags(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
   add('--base_url', metavar='URL', help='any OpenAI-compatible endpoint')
   add('--model', help='the name the endpoint knows it by')
   add('--mode', choices=['chat', 'completion'])
@@ -52,17 +68,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     type=int,
     help='requests for an answer if the endpoint fails (6)',
   )
-  add('--kinds', help='of temporal,causal,short (all)')
-  add('--draws_per_clip', type=int, help='questions of each kind (1)')
-  add('--retries', type=int, help='further draws for a rejected answer (1)')
-  add('--concurrency', type=int, help='requests at a time (8)')
-  add(
-    '--retry_quarantined',
-    action='store_true',
-    help='ask again for what earlier runs quarantined (they are gone past)',
-  )
-  add('--limit', type=int, help='only the first captions')
-  add('--seed', type=int, help='of the examples shown (0)')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -133,10 +133,7 @@ def generate(
         'draws_per_clip': draws.draws_per_clip,
         'retries': draws.retries,
         **counts,
-        'llm': completer.model,
-        'endpoint': client.endpoint_name(completer),
-        'seed': draws.seed,
-        'templates_sha': _templates_sha(kinds),
+        **_origin(run, kinds),
       }
       records.write_instructions(accepted, folder / 'instructions.parquet')
       records.write_summary(report, folder / 'summary.json')
@@ -145,6 +142,16 @@ def generate(
       f'{folder}: another `vidlm instruct` is writing there'
     ) from error
   return report
+
+
+def _origin(run: calls.Run, kinds: Sequence[str]) -> dict[str, Any]:
+  """Returns what the answers are from."""
+  return {
+    'llm': run.completer.model,
+    'endpoint': client.endpoint_name(run.completer),
+    'seed': run.seed,
+    'templates_sha': _templates_sha(kinds),
+  }
 
 
 def _templates_sha(kinds: Sequence[str]) -> str:
