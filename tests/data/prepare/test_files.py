@@ -122,7 +122,7 @@ def test_counts_add_up(film, tmp_path) -> None:
   counts = {'hidden': 1, 'link_leads_out': 1, 'open_failed': 1}
   assert summary.files.skipped == {**counts, 'suffix_unknown': 1}
   assert (summary.files.found, summary.files.clips) == (7, 2)
-  assert '7 files found: 2 films, 1 still, 4 skipped' in str(summary)
+  assert '7 files found: 2 films, 1 still, 4 skipped' in summary.whole
   written = json.loads((tmp_path / 'out/summary.json').read_text())
   assert written['files']['skipped'] == summary.files.skipped
   # Rows take what they name, and nothing else.

@@ -128,7 +128,7 @@ def prepare_clips(
     with filelock.FileLock(folder / '.lock', timeout=0):
       done = claim.claim(folder, plan, work.overwrite)
       if done is not None:
-        logging.info('%s: prepared already, nothing to do', output)
+        logging.info('%s; prepared already, nothing to do', done.whole)
         return done
       _decode(plan, folder, sampling, work)
       return _finish(plan, folder, layout, found)
@@ -195,10 +195,10 @@ def _finish(
   failures = staging.Reported(staged, plan.shards, 'failures')
   summary_lib.write(folder, summary, failures)
   if not splits:
-    raise ValueError(f'{summary}: nothing to make a set of')
+    raise ValueError(f'{summary.whole}: nothing to make a set of')
   clip_writer.publish(str(folder), layout.name, splits, layout.description)
   shutil.rmtree(folder / '.staging')
-  logging.info('%s', summary)
+  logging.info('%s', summary.whole)
   return summary
 
 

@@ -47,8 +47,12 @@ class Summary:
       text += f'; {failures} failed ({reasons}), see errors.jsonl'
     if self.cut_short:
       text += f'; {self.cut_short} cut short, see cut_short.jsonl'
-    text += f'; coverage {100 * self.coverage:.2f} %'
-    return f'{text}; {self.files}' if self.files else text
+    return f'{text}; coverage {100 * self.coverage:.2f} %'
+
+  @property
+  def whole(self) -> str:
+    """The counts of clips and, where they were counted, of files."""
+    return f'{self}; {self.files}' if self.files else str(self)
 
 
 @dataclasses.dataclass(frozen=True)
