@@ -14,7 +14,7 @@ from vidlm.core import command_line, inference, prefetch, processes
 from vidlm.data.feed import coverage, first_look, pixels, tasks
 from vidlm.data.feed import examples as examples_lib
 from vidlm.data.store import records
-from vidlm.evals import blank, file_scores, protocols
+from vidlm.evals import blank, file_scores, prediction_files, protocols
 from vidlm.models import restored, samplers
 
 # Decoded clips kept: questions about one clip are neighbours.
@@ -44,7 +44,7 @@ class EvalConfig:
   split: str | None = None
   kind: str = 'caption'
   task: str | None = None
-  annotations: Sequence[str] = ()
+  annotations: Sequence[prediction_files.File] = ()
   allow: Collection[str] = ()
   with_meteor: bool = False
   prompt: str = ''

@@ -94,7 +94,7 @@ def test_classes_that_nobody_can_miss(classes):
 def test_it_is_warned_of_and_written(tmp_path, caplog):
   truths, said = tmp_path / 'truths.json', tmp_path / 'said.json'
   truths.write_text(json.dumps({'a': ['a dog runs home']}))
-  said.write_text(json.dumps({'a': 'a dog runs home'}))
+  said.write_text(json.dumps({'a': 'a dog runs away'}))
   output = tmp_path / 'scores.json'
   scores = file_scores.evaluate_file(
     predictions=str(said),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from typing import Any
 
 from vidlm.core import command_line, processes
 
@@ -22,8 +23,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--predictions',
     metavar='FILE',
-    help='score this file in place of a model: {id: text}, rows, submissions',
+    help='score this file in place of a model: {id: text}, a table, a '
+    'submission, or the folder of a caption set',
   )
+  _add_columns(parser)
   parser.add_argument(
     '--annotations',
     metavar='FILE',
@@ -38,7 +41,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     '--allow',
     metavar='WHAT',
     help='ids that may differ: missing (as empty), unavailable (left out), '
-    'extra, duplicates; comma-separated',
+    'extra, duplicates; and perfect: predictions that are the annotations; '
+    'comma-separated',
   )
   parser.add_argument(
     '--meteor',
@@ -64,6 +68,51 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def _add_columns(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
+  add('--id_column', metavar='NAME', help='ids, in the table of predictions')
+  add(
+    '--prediction_column',
+    metavar='NAME',
+    help='what the model said, where several columns could be meant',
+  )
+  add(
+    '--sample',
+    type=int,
+    metavar='N',
+    help='which of several texts of a clip, from 0',
+  )
+  add('--annotation_id_column', metavar='NAME', help='ids, in --annotations')
+  add('--annotation_column', metavar='NAME', help='what is right, in there')
+
+
+def _files(args: argparse.Namespace, options: dict[str, Any]) -> Any:
+  """Returns the predictions, and puts annotations with columns into options.
+
+  Raises:
+    ValueError: For columns of a file that isn't given.
+  """
+  from vidlm.evals import text_rows
+
+  own = command_line.given(args, 'id_column', 'prediction_column', 'sample')
+  theirs = command_line.given(args, 'annotation_id_column', 'annotation_column')
+  if own and not args.predictions:
+    raise ValueError(f'eval: --{min(own)} is of a file: give --predictions')
+  if theirs and not args.annotations:
+    raise ValueError(f'eval: --{min(theirs)} is of a file: give --annotations')
+  if theirs:
+    columns = args.annotation_id_column, args.annotation_column
+    options['annotations'] = [
+      text_rows.TextFile(path, *columns, role=text_rows.ANNOTATION)
+      for path in args.annotations
+    ]
+  if not own:
+    return args.predictions
+  return text_rows.TextFile(
+    args.predictions, args.id_column, args.prediction_column, args.sample
+  )
+
+
 def run(args: argparse.Namespace) -> None:
   """Scores as the flags say, and prints the scores.
 
@@ -86,6 +135,7 @@ def run(args: argparse.Namespace) -> None:
   from vidlm.evals import file_scores
 
   ids.check_allowed(options['allow'])
+  predictions = _files(args, options)
   asked = command_line.given(
     args, 'kind', 'prompt', 'num_frames', 'clips_per_device', 'max_length'
   )
@@ -98,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.task:
       raise ValueError(f'eval: give --task=NAME for --predictions: {_TASKS}')
     scores = file_scores.evaluate_file(
-      predictions=args.predictions, output=args.output, **options
+      predictions=predictions, output=args.output, **options
     )
   else:
     from vidlm import eval as eval_lib

@@ -4,18 +4,16 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
+from vidlm.core import messages
+
 _T = TypeVar('_T')
-_SHOWN = 5
-ALLOWANCES = ('missing', 'unavailable', 'extra', 'duplicates')
+# The last is of files of predictions, see `evals.protocols.score_file`.
+ALLOWANCES = ('missing', 'unavailable', 'extra', 'duplicates', 'perfect')
 
 
 def some(ids: Iterable[str]) -> str:
   """The first few ids, for a message."""
-  ids = sorted(ids)
-  rest = len(ids) - _SHOWN
-  return ', '.join(map(repr, ids[:_SHOWN])) + (
-    f' and {rest} more' if rest > 0 else ''
-  )
+  return messages.some(map(repr, sorted(ids)))
 
 
 def check_distinct(
@@ -39,10 +37,11 @@ def check_distinct(
   for key in ids:
     (twice if key in seen else seen).add(key)
   if twice:
-    raise ValueError(
+    error = ValueError(
       f'{len(twice)} ids occur more than once in the {what}: {some(twice)}; '
       f'{advice}.'
     )
+    raise messages.with_whole(error, {f'twice in the {what}': sorted(twice)})
   return len(seen)
 
 
@@ -111,10 +110,13 @@ def match(
   gone = set(unavailable)
   wanted = [key for key in references if key not in gone]
   missing = [key for key in wanted if key not in table]
-  if allow and wanted and len(missing) == len(wanted):
-    raise ValueError(
+  if set(allow) - {'perfect'} and wanted and len(missing) == len(wanted):
+    error = ValueError(
       f'none of the {len(wanted)} annotated ids ({some(wanted)}) has a '
       f'prediction; there are {len(table)} of others ({some(table)}).'
+    )
+    raise messages.with_whole(
+      error, {'annotated': sorted(wanted), 'predicted': sorted(table)}
     )
   if 'unavailable' in allow:
     unavailable = [*gone, *missing]
@@ -175,9 +177,10 @@ def require_same(
   unavailable = set(unavailable)
   unknown = unavailable.difference(references)
   if unknown:
-    raise ValueError(
+    error = ValueError(
       f'{len(unknown)} unavailable ids are not annotated: {some(unknown)}.'
     )
+    raise messages.with_whole(error, {'not annotated': sorted(unknown)})
   wanted = [key for key in references if key not in unavailable]
   missing = set(wanted).difference(predictions)
   extra = set(predictions).difference(wanted)
@@ -187,10 +190,14 @@ def require_same(
       parts.append(f'{len(missing)} are missing ({some(missing)})')
     if extra:
       parts.append(f'{len(extra)} are not to be scored ({some(extra)})')
-    raise ValueError(
+    error = ValueError(
       f'{what} do not match the {len(wanted)} annotated ids: '
       f'{"; ".join(parts)}. Predict every id once, or declare ids without a '
       'video as unavailable, or allow what is meant.'
+    )
+    raise messages.with_whole(
+      error,
+      {'missing': sorted(missing), 'not to be scored': sorted(extra)},
     )
   if not wanted:
     raise ValueError('there is nothing to score: no annotated ids.')

@@ -22,7 +22,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from vidlm.core import gin_files, gin_flags, gin_record
+from vidlm.core import gin_files, gin_flags, gin_record, messages
 
 _PACKAGES = ('vidlm/', 'dualenc/')
 _PACKAGED = pathlib.Path(__file__).resolve().parents[1] / 'configs'
@@ -280,7 +280,7 @@ def _is_worth_reading(record: py_logging.LogRecord) -> bool:
 
 def fail(error: Exception) -> 'SystemExit':
   """One clear line on standard error, exit status 2."""
-  # gin appends where in the configuration a call came from.
-  line = ' '.join(str(error).split('In call to configurable')[0].split())
-  print(f'error: {line}', file=sys.stderr)
+  start = 'error: '
+  line = messages.one_line(error, messages.LIMIT - len(start))
+  print(start + line, file=sys.stderr)
   return SystemExit(2)

@@ -8,14 +8,14 @@ from typing import Any
 from absl import logging
 
 from vidlm.core import files, processes
-from vidlm.evals import meaning, protocols
+from vidlm.evals import meaning, prediction_files, protocols
 
 
 def evaluate_file(
   *,
-  predictions: str,
+  predictions: prediction_files.File,
   task: str,
-  annotations: Sequence[str] = (),
+  annotations: Sequence[prediction_files.File] = (),
   clip_dataset: str | None = None,
   split: str | None = None,
   allow: Collection[str] = (),
@@ -25,7 +25,8 @@ def evaluate_file(
   """Scores predictions of any model by the rules ours are scored by.
 
   Args:
-    predictions: File of texts by id, see `prediction_files`.
+    predictions: File of texts by id, or a caption set; see
+      `prediction_files`.
     task: A key of `protocols.PROTOCOLS`.
     annotations: Files that say what is right; by default the clip set does.
     clip_dataset: Folder of a clip set.
@@ -46,7 +47,7 @@ def evaluate_file(
     task, predictions, refs, allow=allow, with_meteor=with_meteor
   )
   scores['protocol'] |= {
-    'predictions': os.path.basename(predictions),
+    'predictions': os.path.basename(os.path.abspath(predictions)),
     # Nobody knows how they were made.
     **dict.fromkeys(('checkpoint', 'prompt', 'num_frames', 'max_length')),
     'processes': 1,

@@ -1,138 +1,187 @@
 """Predictions, and plain references, in the files people exchange."""
 
-import csv
-import json
 import math
 import os
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vidlm.core import ids
-from vidlm.evals import densevid
+from vidlm.data.tables import columns, jsons, reading, texts
+from vidlm.evals import densevid, text_rows
 
-_IDS = ('question_id', 'clip_id', 'image_id', 'video_id', 'id', 'video')
-_TEXTS = ('prediction', 'answer', 'caption', 'captions', 'text', 'sentence')
-Pairs = list[tuple[str, Any]]
+TextFile = text_rows.TextFile
+Pairs = text_rows.Pairs
+File = TextFile | str | os.PathLike[str]
 
 
 class _Pairs(list):
   """A JSON object as pairs, so that a key that is there twice is seen."""
 
 
-def _load(path: pathlib.Path) -> Any:
-  if not path.exists():
+def _load(path: str) -> Any:
+  if not os.path.exists(path):
     raise FileNotFoundError(f'{path}: no such file')
-  try:
-    with path.open(encoding='utf-8-sig', newline='') as file:
-      if path.suffix == '.jsonl':
-        return list(_json_lines(file))
-      if path.suffix in ('.csv', '.tsv'):
-        delimiter = '\t' if path.suffix == '.tsv' else ','
-        return list(csv.DictReader(file, delimiter=delimiter))
-      return json.load(file, object_pairs_hook=_Pairs)
-  except (ValueError, csv.Error) as error:
-    raise ValueError(f'{path}: not readable ({error})') from None
+  if texts.suffix(path) in reading.LINES:
+    found = [value for _, value in jsons.values(path, _Pairs)]
+    # A single object is one row, or the whole in a line.
+    return found[0] if len(found) == 1 and _is_whole(found[0]) else found
+  return jsons.content(path, _Pairs)
 
 
-def _json_lines(lines: Iterable[str]) -> Iterator[Any]:
-  for number, line in enumerate(lines, 1):
-    if line.strip():
-      try:
-        yield json.loads(line.rstrip())
-      except json.JSONDecodeError as error:
-        where = f'line {number}, column {error.colno}'
-        raise ValueError(f'{where}: {error.msg}') from None
-
-
-def _first(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
-  for name in names:
-    if row.get(name) is not None:
-      return row[name]
-  raise ValueError(
-    f'{where}: none of the columns {", ".join(names)}; it has '
-    f'{", ".join(map(str, row))}'
-  )
-
-
-def _from_rows(rows: Sequence[Any], path: pathlib.Path) -> Iterator:
-  for number, row in enumerate(rows):
-    where = f'{path}: row {number}'
-    if not isinstance(row, _Pairs | Mapping):
-      raise ValueError(f'{where} is no object with an id and a text')
-    row = dict(row)
-    yield str(_first(row, _IDS, where)), _first(row, _TEXTS, where)
+def _is_whole(value: Any) -> bool:
+  if not isinstance(value, _Pairs):
+    return isinstance(value, list)
+  names = [name for name, _ in value]
+  return not columns.find(names, columns.IDS)
 
 
 def _plain(value: Any) -> Any:
   """Keeps lists of texts; pairs that stand for an object become one."""
   if isinstance(value, _Pairs):
     return {key: _plain(item) for key, item in value}
+  if isinstance(value, list):
+    return [_plain(item) for item in value]
   return value
 
 
-def read_texts(path: str | os.PathLike[str]) -> Pairs:
+def _is_json(path: str) -> bool:
+  """Returns whether a file is JSON: by its name, a .txt by its first letter."""
+  kind = texts.suffix(path)
+  if kind == '.txt':
+    first = next((line for _, line in texts.lines(path) if line.strip()), '')
+    return first.lstrip().startswith(('{', '['))
+  return kind not in (*reading.PARQUET, *reading.DELIMITED)
+
+
+def read_texts(file: File, known: Collection[str] = ()) -> Pairs:
   """Reads a text, or a list of texts, for each id.
 
   Args:
-    path: JSON of {id: text}, of {video: {question: text}} (NExT-OE; the id is
+    file: JSON of {id: text}, of {video: {question: text}} (NExT-OE; the id is
       video_question), of rows with an id and a text (COCO's, VQA's), or what
-      `vidlm eval --output` wrote; or .jsonl, .csv, .tsv of rows.
+      `vidlm eval --output` wrote; a table, see `reading.rows`; or the folder of
+      a caption set.
+    known: Ids that are annotated, to tell which column has them.
 
   Returns:
     Pairs in the file's order; ids that are there twice are kept.
 
   Raises:
     FileNotFoundError: If there is no such file.
-    ValueError: If it is of another kind; says where.
+    ValueError: If it is of another kind, or two columns could be meant; says
+      where.
   """
-  path = pathlib.Path(path)
-  content = _load(path)
+  file = text_rows.of(file)
+  if os.path.isdir(file.path):
+    from vidlm.data.store import caption_sets
+
+    table = caption_sets.read_captions(file.path)
+    return text_rows.read(table.to_pylist(), file, known)
+  if not os.path.exists(file.path):
+    raise FileNotFoundError(f'{file.path}: no such file')
+  if not _is_json(file.path):
+    table = [row for _, row in reading.rows(file.path)]
+    return text_rows.read(table, file, known)
+  return _of_json(_load(file.path), file, known)
+
+
+def _of_json(content: Any, file: TextFile, known: Collection[str]) -> Pairs:
   if isinstance(content, _Pairs):
     inner = dict(content).get('predictions')
     content = inner if isinstance(inner, _Pairs) else content
   if not isinstance(content, _Pairs):
     if not isinstance(content, list):
-      raise ValueError(f'{path}: neither an object nor a list')
-    return [(key, _plain(text)) for key, text in _from_rows(content, path)]
+      raise ValueError(f'{file.path}: neither an object nor a list')
+    rows = [row for _, row in reading.rows_of(_plain(content), file.path)]
+    return text_rows.read(rows, file, known)
+  table = _table(content, file)
+  if table is not None:
+    return text_rows.read(table, file, known)
   pairs: Pairs = []
   for key, value in content:
     if isinstance(value, _Pairs):
       pairs += [(f'{key}_{inner}', _plain(text)) for inner, text in value]
     else:
-      pairs.append((str(key), _plain(value)))
+      pairs.append((str(key), text_rows.chosen(_plain(value), file)))
   return pairs
 
 
-def read_predictions(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
+def _table(content: _Pairs, file: TextFile) -> list[dict[str, Any]] | None:
+  """Returns the rows of an object that holds a table; None if it has texts."""
+  plain = _plain(content)
+  names = {'ids': columns.find(plain, columns.IDS)}
+  said = (
+    *(*columns.PREDICTED, *columns.ANSWERS, *columns.CAPTIONS),
+    *(*columns.TEXTS, *columns.TRUE),
+  )
+  if names['ids'] and columns.find(plain, said):
+    table = reading.columns_of(plain)
+    if table is not None:
+      return table
+  for name in ('data', 'rows', 'annotations', 'results', 'predictions'):
+    rows = plain.get(name)
+    if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+      return [row for _, row in reading.rows_of(rows, file.path)]
+  # {id: {"pred": ..., "question": ...}}: a row each, called by its key.
+  own = [value for value in plain.values() if isinstance(value, Mapping)]
+  if (
+    own and len(own) == len(content) and all(columns.find(v, said) for v in own)
+  ):
+    return [{**dict(value), 'id': key} for key, value in _rows_by_id(content)]
+  return None
+
+
+def _rows_by_id(content: _Pairs) -> Sequence[tuple[str, Any]]:
+  rows = [(key, _plain(value)) for key, value in content]
+  return [
+    (key, {n: v for n, v in row.items() if not columns.find([n], columns.IDS)})
+    for key, row in rows
+  ]
+
+
+def read_predictions(
+  file: File, known: Collection[str] = ()
+) -> list[tuple[str, str]]:
   """Reads one text per id; see `read_texts`.
 
   A list of one text counts as that text, as in pycocoevalcap.
+
+  Args:
+    file: See `read_texts`.
+    known: See `read_texts`.
 
   Raises:
     FileNotFoundError: If there is no such file.
     ValueError: If it is of another kind or empty, or an id has several texts or
       none.
   """
-  found = []
-  for key, value in read_texts(path):
+  file, found = text_rows.of(file), []
+  for key, value in read_texts(file, known):
     if isinstance(value, list) and len(value) == 1:
       value = value[0]
     if not isinstance(value, str):
-      raise ValueError(f'{path}: the prediction of {key!r} is no text: {value}')
+      several = isinstance(value, list) and len(value) > 1
+      advice = '; choose one of several by --sample=0' if several else ''
+      raise ValueError(
+        f'{file.path}: the prediction of {key!r} is no text: {value}{advice}'
+      )
     found.append((key, value))
   if not found:
-    raise ValueError(f'{path}: no prediction in it')
+    raise ValueError(f'{file.path}: no prediction in it')
   return found
 
 
 def is_submission(path: str | os.PathLike[str]) -> bool:
   """Returns whether a file is densevid_eval's: {"results": {video: [...]}}."""
-  path = pathlib.Path(path)
-  if path.suffix != '.json':
+  path = os.fspath(path)
+  if texts.suffix(path) != '.json' or os.path.isdir(path):
     return False
   content = _load(path)
-  return isinstance(content, _Pairs) and 'results' in dict(content)
+  if not isinstance(content, _Pairs):
+    return False
+  results = dict(content).get('results')
+  rows = not isinstance(results, _Pairs) and isinstance(results, list)
+  return results is not None and not (rows and isinstance(results[0], _Pairs))
 
 
 def read_submission(
@@ -147,7 +196,7 @@ def read_submission(
     FileNotFoundError: If there is no such file.
     ValueError: If it is of another kind; says where.
   """
-  results = dict(_load(pathlib.Path(path)))['results']
+  results = dict(_load(os.fspath(path)))['results']
   if not isinstance(results, _Pairs):
     raise ValueError(f'{path}: "results" is no object of videos')
   found: dict[str, list[densevid.Segment]] = {}

@@ -4,12 +4,21 @@
 """
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from vidlm.core import names
 from vidlm.evals import blank as blank_lib
-from vidlm.evals import captioning, densevid, prediction_files, references, vqa
+from vidlm.evals import (
+  captioning,
+  densevid,
+  prediction_files,
+  references,
+  text_rows,
+  vqa,
+)
+from vidlm.evals import said as said_lib
 
 Predictions = Iterable[tuple[str, str]]
 
@@ -121,7 +130,7 @@ def get(task: str) -> Protocol:
 
 def read_references(
   task: str,
-  annotations: Sequence[str] = (),
+  annotations: Sequence[prediction_files.File] = (),
   clip_dataset: str | None = None,
   split: str | None = None,
 ) -> references.References:
@@ -148,9 +157,15 @@ def read_references(
       protocol.ids_per_video,
     )
   if protocol.dataset:
+    for file in annotations:
+      if isinstance(file, text_rows.TextFile):
+        raise ValueError(
+          f'eval {task}: the columns of {protocol.dataset} are known; leave '
+          'out --annotation_column and --annotation_id_column'
+        )
     return references.from_dataset(
       protocol.dataset,
-      annotations,
+      [os.fspath(file) for file in annotations],
       protocol.kind,
       split,
       protocol.split,
@@ -257,7 +272,7 @@ def _densevid(
 
 def score_file(
   task: str,
-  path: str,
+  file: prediction_files.File,
   refs: references.References,
   *,
   allow: Collection[str] = (),
@@ -267,9 +282,10 @@ def score_file(
 
   Args:
     task: A key of `PROTOCOLS`.
-    path: See `prediction_files`.
+    file: See `prediction_files`.
     refs: What is annotated.
-    allow: Some of `ids.ALLOWANCES`.
+    allow: Some of `ids.ALLOWANCES`; 'perfect' takes texts that are the
+      annotated ones throughout, which are hardly any model's.
     with_meteor: See `score`.
 
   Returns:
@@ -277,26 +293,34 @@ def score_file(
 
   Raises:
     FileNotFoundError: If there is no such file.
-    ValueError: If it is of another kind, or ids don't match.
+    ValueError: If it is of another kind, ids don't match, or the texts are the
+      annotated ones.
   """
   options: dict[str, Any] = {'decoding': 'predictions from a file'}
   options['allow'] = allow
   check_meteor(task, with_meteor)
-  if not prediction_files.is_submission(path):
-    said = prediction_files.read_predictions(path)
-    return score(task, said, refs, with_meteor=with_meteor, **options)
-  submission = prediction_files.read_submission(path)
-  if get(task).metric != 'densevid':
+  file = text_rows.of(file, kind=get(task).kind)
+  submission: dict[str, list[densevid.Segment]] | None = None
+  if prediction_files.is_submission(file.path):
+    submission = prediction_files.read_submission(file.path)
     said = references.segment_ids(submission)
-    return score(task, said, refs, with_meteor=with_meteor, **options)
-  scores = densevid.evaluate_densevid(
-    submission,
-    refs.segments(),
-    split=refs.split,
-    proposals='of the submission',
-    **options,
-  )
-  return _named(task, scores)
+  else:
+    said = prediction_files.read_predictions(file, refs.texts)
+  said, renamed = said_lib.checked(said, refs.texts, file.path, allow)
+  if submission is None or get(task).metric != 'densevid':
+    scores = score(task, said, refs, with_meteor=with_meteor, **options)
+  else:
+    scores = densevid.evaluate_densevid(
+      submission,
+      refs.segments(),
+      split=refs.split,
+      proposals='of the submission',
+      **options,
+    )
+    scores = _named(task, scores)
+  if renamed:
+    scores['protocol']['n_taken_by_another_name'] = renamed
+  return scores
 
 
 def _named(task: str, scores: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vidlm.core import ids
-from vidlm.evals import densevid, prediction_files
+from vidlm.evals import densevid, prediction_files, text_rows
 
 # How segments are called: v_<id>[<start>-<end>], a second alike one with ~2,
 # one that another split has too with that split's name behind it.
@@ -172,11 +172,11 @@ def from_clip_set(
   return build(table.to_pylist(), kind, split, per_video)
 
 
-def from_file(path: str, kind: str, split: str) -> References:
+def from_file(file: prediction_files.File, kind: str, split: str) -> References:
   """Reads a file with one text, or a list of them, for each id.
 
   Args:
-    path: See `prediction_files.read_texts`.
+    file: See `prediction_files.read_texts`.
     kind: 'caption' or 'question'.
     split: What to call it.
 
@@ -184,8 +184,10 @@ def from_file(path: str, kind: str, split: str) -> References:
     FileNotFoundError: If there is no such file.
     ValueError: If it is of another kind, or an id is there twice.
   """
+  file = text_rows.of(file, role=text_rows.ANNOTATION, kind=kind)
+  path = file.path
   texts: dict[str, list[str]] = {}
-  read = ids.by_id(prediction_files.read_texts(path), f'texts of {path}')
+  read = ids.by_id(prediction_files.read_texts(file), f'texts of {path}')
   for key, value in read.items():
     texts[key] = [value] if isinstance(value, str) else value
     if not isinstance(texts[key], list) or not all(
