@@ -5,6 +5,7 @@ from typing import Any
 
 from vidlm.core import processes
 from vidlm.data.feed import coverage, text_rows
+from vidlm.data.tables import texts as texts_lib
 
 
 def annotated(reader: Any, allow_unavailable: bool) -> dict[str, list[str]]:
@@ -90,8 +91,7 @@ def class_names(reader: Any, path: str | None) -> list[str]:
   found = sorted(set(labels))
   if not path:
     return found
-  lines = pathlib.Path(path).read_text(encoding='utf-8-sig').splitlines()
-  names = [line.strip() for line in lines if line.strip()]
+  names = list(dict.fromkeys(texts_lib.entries(path)))
   unknown = sorted(set(found) - set(names))
   if unknown:
     raise ValueError(

@@ -8,6 +8,8 @@ import importlib.resources
 import os
 from collections.abc import Sequence
 
+from vidlm.data.tables import texts
+
 _FOLDER = 'templates'
 
 
@@ -32,18 +34,16 @@ def load(name: str) -> tuple[str, ...]:
     ValueError: If there is no such preset, or a template has no '{}'.
   """
   if name.endswith('.txt') and os.path.exists(name):
-    with open(name, encoding='utf-8-sig') as file:
-      content = file.read()
+    lines = texts.entries(name)
   elif name in presets():
     source = importlib.resources.files(__package__)
     path = source.joinpath(_FOLDER, f'{name}.txt')
-    content = path.read_text(encoding='utf-8')
+    lines = [line.strip() for line in path.read_text('utf-8').splitlines()]
   else:
     raise ValueError(
       f'templates {name!r}: no such preset or file; choose one of '
       f'{", ".join(presets())} or name a .txt file.'
     )
-  lines = [line.strip() for line in content.splitlines()]
   templates = tuple(ln for ln in lines if ln and not ln.startswith('#'))
   for template in templates:
     if '{}' not in template:

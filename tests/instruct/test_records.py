@@ -145,5 +145,5 @@ def test_read_captions_errors(tmp_path):
   path = _captions_file(tmp_path / 'c.csv')
   with pytest.raises(ValueError, match="has no column 'text'; it has clip_id"):
     list(records.read_captions(path, caption_column='text'))
-  with pytest.raises(ValueError, match='captions are read from'):
-    list(records.read_captions(_captions_file(tmp_path / 'c.txt')))
+  with pytest.raises(ValueError, match=r'need \.jsonl'):
+    list(records.read_captions(_captions_file(tmp_path / 'c.xlsx')))

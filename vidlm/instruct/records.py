@@ -5,7 +5,6 @@ not, and one for each request that failed. It only grows. `instructions.parquet`
 and `summary.json` are made from it and appear by atomic rename.
 """
 
-import csv
 import dataclasses
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 from absl import logging
 
 from vidlm.core import files
+from vidlm.data.tables import cells, columns, reading
 
 ACCEPTED, QUARANTINED, FAILED = 'accepted', 'quarantined', 'failed'
 Key = tuple[str, str, int, int, str, str]
@@ -207,48 +207,6 @@ def write_summary(
   files.write_json(path, summary, ensure_ascii=False)
 
 
-def _rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  if path.suffix in ('.jsonl', '.json'):
-    with path.open(encoding='utf-8') as file:
-      for number, line in enumerate(file, 1):
-        if line.strip():
-          try:
-            row = json.loads(line)
-          except ValueError as error:
-            raise ValueError(f'{path} line {number}: {error}') from error
-          if not isinstance(row, dict):
-            raise ValueError(f'{path} line {number}: no object with columns')
-          yield row
-  elif path.suffix in ('.csv', '.tsv'):
-    with path.open(encoding='utf-8-sig', newline='') as file:
-      yield from csv.DictReader(
-        file, delimiter='\t' if path.suffix == '.tsv' else ','
-      )
-  elif path.suffix == '.parquet':
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(path).iter_batches():
-      yield from batch.to_pylist()
-  else:
-    raise ValueError(
-      f'{path}: captions are read from .jsonl, .csv, .tsv or .parquet'
-    )
-
-
-def _named(
-  rows: Iterator[dict[str, Any]], path: pathlib.Path
-) -> Iterator[dict[str, Any]]:
-  """Passes rows on; damage is told with the name of the file."""
-  import pyarrow as pa
-
-  try:
-    yield from rows
-  except UnicodeDecodeError as error:
-    raise ValueError(f'{path}: not UTF-8: {error}') from error
-  except pa.ArrowInvalid as error:
-    raise ValueError(f'{path}: {error}') from error
-
-
 def read_captions(
   path: str | os.PathLike[str],
   *,
@@ -257,7 +215,7 @@ def read_captions(
   source_column: str = 'source',
   source: str = '',
 ) -> Iterator[Caption]:
-  """Yields the captions of a JSONL, CSV, TSV or Parquet file.
+  """Yields the captions of a table; see `reading.rows`.
 
   Args:
     path: The file.
@@ -275,14 +233,16 @@ def read_captions(
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such captions file')
   empty = 0
-  for number, row in enumerate(_named(_rows(path), path), 1):
-    for column in (clip_id_column, caption_column):
+  flags = {clip_id_column: '--id_column', caption_column: '--caption_column'}
+  for number, row in reading.rows(path):
+    for column, flag in flags.items():
       if column not in row:
-        raise ValueError(
-          f'{path} row {number} has no column {column!r}; it has '
-          f'{", ".join(map(str, row))}'
+        raise columns.lacking(
+          f'{path} row {number} has no column {column!r}',
+          row,
+          f'name it by {flag}',
         )
-    text = row[caption_column]
+    text = cells.unlisted(row[caption_column])
     if isinstance(text, list):
       text = ' '.join(str(part).strip() for part in text if part)
     if not str(text or '').strip():

@@ -186,7 +186,7 @@ def test_nothing_outside_the_folder(tmp_path, folder) -> None:
       {},
       '1 questions, 0 answers',
     ),
-    ('{"clip_id": 1,', {}, 'row 1: not JSON'),
+    ('{"clip_id": 1,', {}, 'line 1, column 15: not JSON'),
     ('[1]', {}, 'not an object'),
     ('', {}, 'no rows'),
   ],
@@ -205,9 +205,25 @@ def test_missing_files(tmp_path, folder) -> None:
     annotations.read_annotations(str(tmp_path / 'a.csv'), str(folder))
   with pytest.raises(FileNotFoundError, match='no such folder'):
     annotations.read_annotations('a.csv', str(tmp_path / 'none'))
-  (tmp_path / 'a.txt').write_text('x')
+  (tmp_path / 'a.xlsx').write_text('x')
   with pytest.raises(ValueError, match=r'need \.jsonl'):
-    annotations.read_annotations(str(tmp_path / 'a.txt'), str(folder))
+    annotations.read_annotations(str(tmp_path / 'a.xlsx'), str(folder))
   (tmp_path / 'a.csv').write_text('clip_id,path,caption\na,b\n')
-  with pytest.raises(ValueError, match='row 2: not as many cells'):
+  with pytest.raises(ValueError, match='line 2: 2 cells for 3 columns'):
     annotations.read_annotations(str(tmp_path / 'a.csv'), str(folder))
+
+
+def test_a_video_whose_name_differs_in_case(tmp_path, folder, caplog) -> None:
+  (folder / 'sub' / 'Big.MP4').write_bytes(b'x')
+  path = tmp_path / 'a.csv'
+  path.write_bytes(
+    "clip_id;path;caption;label\r\n1;V_A.mp4;['x', 'y'];run \r\n"
+    '2;sub/big.mp4;z;run\r\n'.encode('utf-16')
+  )
+  one, two = annotations.read_annotations(str(path), str(folder))
+  assert (one.video, two.video) == ('v_a.mp4', 'sub/Big.MP4')
+  assert one.texts == ('x', 'y') and one.label == two.label == 'run'
+  assert "'V_A.mp4' for 'v_a.mp4'" in caplog.text
+  (folder / 'V_a.mp4').write_bytes(b'x')
+  one, _ = annotations.read_annotations(str(path), str(folder))
+  assert one.reason == 'not_found'

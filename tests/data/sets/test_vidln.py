@@ -62,7 +62,7 @@ def test_bad_lines(write) -> None:
   with pytest.raises(ValueError, match=r"a.jsonl:2: no 'actor_narratives'"):
     list(vidln.read([path]))
   cut = write('b.jsonl', '{"dataset_id": "oops')
-  with pytest.raises(ValueError, match=r'b.jsonl:1: not JSON.*cut short'):
+  with pytest.raises(ValueError, match=r'b.jsonl: line 1.*: not JSON.*whole'):
     list(vidln.read([cut]))
 
 

@@ -1,14 +1,13 @@
-"""Reads what people know about their clips: JSON lines, CSV, TSV, Parquet."""
+"""Reads what people know about their clips, a row of a table a clip."""
 
-import csv
-import json
 import math
 import os
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vidlm.core import file_names
+from vidlm.data.tables import cells, reading
+from vidlm.data.tables import columns as columns_lib
 from vidlm.data.video import inventory as inventories
 from vidlm.data.video import listing, lookup
 
@@ -36,12 +35,11 @@ def read_annotations(
   """Reads one clip a row.
 
   Captions, questions and answers may be one text or a list (in CSV: a list as
-  JSON). Times are seconds or HH:MM:SS.mmm; without them a clip is its whole
-  file. How videos are looked for is `lookup.Lookup`'s.
+  JSON or Python write it). Times are seconds or HH:MM:SS.mmm; without them a
+  clip is its whole file. How videos are looked for is `lookup.Lookup`'s.
 
   Args:
-    path: A .jsonl, .json (a list), .csv (also with ; or tabs), .tsv or
-      .parquet file.
+    path: A table; see `reading.rows`.
     videos: Folder the video names are relative to.
     columns: Names that differ from COLUMNS, such as {'caption': 'sentence'};
       {'caption': ''} for clips without captions.
@@ -58,19 +56,24 @@ def read_annotations(
   files = lookup.Lookup(videos)
   names = _column_names(columns or {})
   explicit = set(columns or {})
-  try:
-    rows = list(_read_rows(path))
-  except UnicodeDecodeError as error:
-    raise ValueError(f'{path}: not UTF-8: {error}') from None
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f'{path}: no such annotation file')
+  rows = list(reading.rows(path))
   if not rows:
     raise ValueError(f'{path}: no rows')
   present = {key for _, row in rows for key in row}
   for kind, name in names.items():
     required = kind in _REQUIRED or kind in explicit
     if name and name not in present and required:
+      raise columns_lib.lacking(
+        f'{path}: no column {name!r} for the {kind}',
+        sorted(present),
+        f'name it by --{kind}_column',
+      )
+    if name and f'{name} (2)' in present:
       raise ValueError(
-        f'{path}: no column {name!r} for the {kind}; it has '
-        f'{", ".join(sorted(present))}; name it by --{kind}_column'
+        f'{path}: two columns {name!r}: which is the {kind}? Rename one, or '
+        f'name another by --{kind}_column'
       )
   entries: dict[str, listing.Entry] = {}
   lines: dict[str, int] = {}
@@ -99,71 +102,6 @@ def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
   return {**COLUMNS, **columns}
 
 
-def _read_rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields the number of each row, as an editor counts lines, and the row."""
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f'{path}: no such annotation file')
-  suffix = pathlib.Path(path).suffix.lower()
-  if suffix == '.parquet':
-    import pyarrow.parquet as pq
-
-    yield from enumerate(pq.read_table(path).to_pylist(), 1)
-  elif suffix in ('.jsonl', '.ndjson'):
-    yield from _read_json_lines(path)
-  elif suffix == '.json':
-    with open(path, encoding='utf-8-sig') as file:
-      try:
-        rows = json.load(file)
-      except json.JSONDecodeError as error:
-        raise ValueError(f'{path}: not JSON: {error}') from None
-    if not isinstance(rows, list):
-      raise ValueError(f'{path}: not a list of rows')
-    yield from enumerate(_objects(rows, path), 1)
-  elif suffix in ('.csv', '.tsv'):
-    yield from _read_csv(path, '\t' if suffix == '.tsv' else None)
-  else:
-    raise ValueError(f'{path}: need .jsonl, .json, .csv, .tsv or .parquet')
-
-
-def _objects(rows: list[Any], path: str) -> Iterator[dict[str, Any]]:
-  for number, row in enumerate(rows, 1):
-    if not isinstance(row, dict):
-      raise ValueError(f'{path}: row {number}: not an object with columns')
-    yield row
-
-
-def _read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-  # -sig, here and below: some editors begin a file with a byte order mark.
-  with open(path, encoding='utf-8-sig') as file:
-    for number, line in enumerate(file, 1):
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line)
-      except json.JSONDecodeError as error:
-        raise ValueError(f'{path}: row {number}: not JSON: {error}') from None
-      if not isinstance(row, dict):
-        raise ValueError(f'{path}: row {number}: not an object with columns')
-      yield number, row
-
-
-def _read_csv(
-  path: str, delimiter: str | None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-  with open(path, encoding='utf-8-sig', newline='') as file:
-    if delimiter is None:
-      header = file.readline()
-      file.seek(0)
-      delimiter = max(',;\t', key=header.count)
-    reader = csv.DictReader(file, delimiter=delimiter)
-    for row in reader:
-      if None in row or None in row.values():
-        raise ValueError(
-          f'{path}: row {reader.line_num}: not as many cells as columns'
-        )
-      yield reader.line_num, row
-
-
 def _entry(values: Mapping[str, Any]) -> listing.Entry:
   clip_id = values.get('id')
   name = values.get('video')
@@ -171,8 +109,8 @@ def _entry(values: Mapping[str, Any]) -> listing.Entry:
     raise ValueError('no clip id')
   if not isinstance(name, str) or not name:
     raise ValueError(f'clip {clip_id}: no video')
-  questions = _texts(values.get('question'))
-  answers = _texts(values.get('answer'))
+  questions = cells.texts(values.get('question'))
+  answers = cells.texts(values.get('answer'))
   if len(questions) != len(answers):
     raise ValueError(
       f'clip {clip_id}: {len(questions)} questions, {len(answers)} answers'
@@ -183,31 +121,12 @@ def _entry(values: Mapping[str, Any]) -> listing.Entry:
     path=None,
     start=_seconds(values.get('start')),
     end=_seconds(values.get('end')),
-    texts=_texts(values.get('caption')),
+    texts=cells.texts(values.get('caption')),
     questions=questions,
     answers=answers,
-    label=str(values.get('label') or ''),
-    split=str(values.get('split') or 'train'),
+    label=str(values.get('label') or '').strip(),
+    split=str(values.get('split') or '').strip() or 'train',
   )
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-  """Returns one text or a list of them, stripped, without the empty ones."""
-  if isinstance(value, str) and value.lstrip().startswith('['):
-    try:
-      parsed = json.loads(value)
-    except json.JSONDecodeError:
-      parsed = None  # a caption that happens to begin with a bracket
-    if isinstance(parsed, list) and all(isinstance(t, str) for t in parsed):
-      value = parsed
-  if value is None or (isinstance(value, float) and math.isnan(value)):
-    return ()
-  if not isinstance(value, list | tuple):
-    value = [value]
-  if any(isinstance(text, list | dict) for text in value):
-    raise ValueError(f'{value!r}: neither a text nor a list of texts')
-  texts = (str(text).strip() for text in value if text is not None)
-  return tuple(text for text in texts if text)
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,16 +1,13 @@
 """Annotation files as people have them, read with one clear line on trouble."""
 
-import csv
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vidlm.data.tables import dialects, jsons
+from vidlm.data.tables import texts as texts_lib
 from vidlm.data.video import scanner
-
-_DELIMITERS = ',;\t|'
-_MAX_CELL = 1 << 24
 
 
 def archives(videos: str | scanner.Folder) -> list[str]:
@@ -64,11 +61,7 @@ def read_json(path: str) -> Any:
   Raises:
     ValueError: If it isn't JSON; the message names the file.
   """
-  try:
-    with open(path, encoding='utf-8-sig') as file:
-      return json.load(file)
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f'{path}: not JSON ({error}); download it again') from None
+  return jsons.content(path)
 
 
 def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -77,26 +70,15 @@ def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
   Raises:
     ValueError: For a line that isn't an object; the message names it.
   """
-  with open(path, encoding='utf-8-sig') as file:
-    for number, line in enumerate(file, 1):
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line)
-      except json.JSONDecodeError as error:
-        raise ValueError(
-          f'{path}:{number}: not JSON ({error}); the download may be cut short'
-        ) from None
-      if not isinstance(row, dict):
-        raise ValueError(f'{path}:{number}: not an object')
-      yield number, row
+  for number, row in jsons.values(path):
+    if not isinstance(row, dict):
+      raise ValueError(f'{path}:{number}: not an object')
+    yield number, row
 
 
 def delimiter(path: str) -> str:
-  """Returns the likeliest delimiter of a CSV file, from its first line."""
-  with open(path, encoding='utf-8-sig', newline='') as file:
-    header = file.readline()
-  return max(_DELIMITERS, key=header.count)
+  """Returns the likeliest delimiter of a CSV file."""
+  return dialects.choose(path).delimiter
 
 
 def csv_lines(
@@ -110,17 +92,8 @@ def csv_lines(
     path: Path of the file.
     separator: Between cells; by default `delimiter`.
   """
-  with open(path, encoding='utf-8-sig', newline='') as file:
-    reader = csv.reader(file, delimiter=separator or delimiter(path))
-    before = csv.field_size_limit(_MAX_CELL)
-    try:
-      for cells in reader:
-        if any(cell.strip() for cell in cells):
-          yield reader.line_num, cells
-    except csv.Error as error:
-      raise ValueError(f'{path}:{reader.line_num}: {error}') from None
-    finally:
-      csv.field_size_limit(before)
+  dialect = dialects.Dialect(separator) if separator else None
+  yield from dialects.cells(path, dialect)
 
 
 def csv_rows(
@@ -165,8 +138,7 @@ def read_ids(path: str) -> list[str]:
       raise ValueError(f'{path}: not a list of ids')
     ids = [str(row) for row in rows]
   else:
-    with open(path, encoding='utf-8-sig') as file:
-      ids = [line.strip().strip('"') for line in file if line.strip()]
+    ids = [entry.strip('"').strip() for entry in texts_lib.entries(path)]
   if ids and ids[0].lower() in ('video_id', 'videoid', 'id', 'clip_id'):
     ids = ids[1:]
   ids = [name.removesuffix('.mp4') for name in ids]

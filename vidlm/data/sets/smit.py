@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from vidlm.data.sets import files, rows, tables
+from vidlm.data.tables import cells
 
 VIDEO = ('video', 'path', 'file', 'filename', 'video_path')
 CAPTION = ('caption', 'text', 'transcript', 'sentence')
@@ -40,7 +41,7 @@ def read(annotations: Sequence[str]) -> Iterator[rows.Row]:
         raise ValueError(
           f'{where}: {known!r} and {video!r} both have the id {clip_id!r}'
         )
-      texts += files.texts(tables.pick(item, CAPTION))
+      texts += files.texts(cells.unlisted(tables.pick(item, CAPTION)))
   for (split, clip_id), (video, texts) in found.items():
     yield rows.Row(
       clip_id=clip_id,

@@ -4,50 +4,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vidlm.data.sets import files
+from vidlm.data.tables import reading, texts
 
 
 def table_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields where each row is, for messages, and the row.
 
   Args:
-    path: .jsonl, .json (a list of objects), .csv, .tsv or .parquet.
+    path: A table; see `reading.rows`.
 
   Raises:
     ValueError: For another kind of file, or one that can't be read.
   """
-  suffix = path.lower().rpartition('.')[2]
-  if suffix == 'parquet':
-    yield from _parquet_rows(path)
-  elif suffix == 'jsonl':
-    for number, row in files.json_lines(path):
-      yield f'{path}:{number}', row
-  elif suffix == 'json':
-    content = files.read_json(path)
-    if not isinstance(content, list):
-      raise ValueError(f'{path}: not a list of rows')
-    for number, row in enumerate(content):
-      yield f'{path}: row {number}', row
-  elif suffix in ('csv', 'tsv', 'txt'):
-    for number, row in files.csv_rows(path):
-      yield f'{path}:{number}', row
-  else:
-    raise ValueError(f'{path}: need .jsonl, .json, .csv, .tsv or .parquet')
-
-
-def _parquet_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-  import pyarrow as pa
-  import pyarrow.parquet as pq
-
-  try:
-    table = pq.ParquetFile(path)
-  except (pa.ArrowException, OSError) as error:
-    raise ValueError(f'{path}: not Parquet ({error})') from None
-  number = 0
-  for batch in table.iter_batches(batch_size=1024):
-    for row in batch.to_pylist():
-      yield f'{path}: row {number}', row
-      number += 1
+  has_lines = texts.suffix(path) in (*reading.LINES, *reading.DELIMITED)
+  for number, row in reading.rows(path):
+    yield f'{path}:{number}' if has_lines else f'{path}: row {number}', row
 
 
 def pick(row: Mapping[str, Any], names: Sequence[str]) -> Any:
