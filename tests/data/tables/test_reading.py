@@ -217,7 +217,7 @@ def test_quotes_of_other_tools(tmp_path):
     (b'id,text\n1,"a" b\n2,"c, d"\n', 'line 2: .*double the quotes'),
     (b'id,text\n1,"a\n2,b\n', 'line 2: a cell begins with a quote'),
     (b'id,text\n' + b'1,a\n' * 99_999 + b'1,\xff\n', 'line 100001: not UTF-8'),
-    (gzip.compress(b'id,text\n1,a\n')[:-9], 'damaged gzip'),
+    (gzip.compress(b'id,text\n1,a\n', mtime=0)[:-9], 'damaged gzip'),
   ],
 )
 def test_damage_has_its_line(tmp_path, data: bytes, message: str):
