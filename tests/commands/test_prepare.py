@@ -83,8 +83,7 @@ def test_a_folder_with_other_columns(
   # Every row is accounted for.
   line = (
     f'{tmp_path / "set"}: 3 of 5 clips (train 3); 2 failed (not_found 1, '
-    'open_failed 1), see errors.jsonl; coverage 60.00 %; 4 files found: '
-    '3 films, 0 stills, 1 skipped (open_failed 1)\n'
+    'open_failed 1), see errors.jsonl; coverage 60.00 %\n'
   )
   assert output == line
   errors = (tmp_path / 'set' / 'errors.jsonl').read_text().splitlines()
@@ -195,7 +194,7 @@ def test_annotations_that_are_no_text_are_named(call, capsys, flags, tmp_path):
   (tmp_path / 'a.csv').write_bytes('name,file\nä,b\n'.encode('latin-1'))
   assert call('vidlm', [*flags, f'--annotations={tmp_path / "a.csv"}']) == 2
   line = capsys.readouterr().err.splitlines()[-1]
-  assert f'{tmp_path / "a.csv"}: not UTF-8' in line
+  assert f'{tmp_path / "a.csv"}: line 2: not UTF-8' in line
 
 
 def test_output_that_is_a_file_is_one_line(call, capsys, flags, tmp_path):

@@ -118,7 +118,7 @@ def test_answers_by_exact_match_and_several_tasks(train, commands, tools):
   ('macros', 'message'),
   [
     ({'EVAL_PERIOD': 2}, 'EVAL_PERIOD=2: nothing to score; give TRAIN_EVAL'),
-    ({'EVAL_PERIOD': -1}, 'EVAL_PERIOD=-1: need at least 1'),
+    ({'EVAL_PERIOD': -1}, 'EVAL_PERIOD=-1: need at least 0'),
     ({'TRAIN_EVAL': CLIPS}, 'never scored; give the steps between two'),
     ({'EVAL_STEPS': 2}, 'EVAL_STEPS=2: batches of TRAIN_EVAL'),
     ({'KEEP_BEST': "'loss'"}, "KEEP_BEST='loss': nothing is scored"),
@@ -157,7 +157,7 @@ def test_a_run_says_how_it_scores_and_what_means_nothing(
     "  name = 'one'\n  clips = 'test_captioning'\n"
     "  split = 'test'\n  limit = 1\n"
   )
-  train('vidlm', str(recipe), TRAIN_STEPS=1)
+  train('vidlm', str(recipe), TRAIN_STEPS=2)
   assert (
     'INFER_EVAL: captions of 1 examples, greedy text of at most 64 tokens, 2 '
     "frames, prompt 'Generate the alt-text:', on 1 processes"

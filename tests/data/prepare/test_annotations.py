@@ -223,7 +223,7 @@ def test_a_video_whose_name_differs_in_case(tmp_path, folder, caplog) -> None:
   one, two = annotations.read_annotations(str(path), str(folder))
   assert (one.video, two.video) == ('v_a.mp4', 'sub/Big.MP4')
   assert one.texts == ('x', 'y') and one.label == two.label == 'run'
-  assert "'V_A.mp4' for 'v_a.mp4'" in caplog.text
+  assert "'V_A.mp4' is 'v_a.mp4'" in caplog.text
   (folder / 'V_a.mp4').write_bytes(b'x')
   one, _ = annotations.read_annotations(str(path), str(folder))
   assert one.reason == 'not_found'
