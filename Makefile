@@ -25,8 +25,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet \
   $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: help demo tables real-pixels test test-fast test-slow test-beam \
-  test-wheel install-test lint resolve format bench-gpu bench-decode \
+.PHONY: help demo tables real-pixels test test-fast test-slow test-faults \
+  test-beam test-wheel install-test lint resolve format bench-gpu bench-decode \
   bench-feed bench-startup bench-memory bench-transformers clean
 
 help: ## list the targets
@@ -63,6 +63,11 @@ test-fast: $(VENV)/.test ## the quickest test files, an answer in two minutes
 
 test-slow: $(VENV)/.tpu ## end-to-end and pod-sized tests (fetches libtpu)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Each row of the table, here and where else it is tested; ends on the table.
+test-faults: $(VENV)/.test ## the 25 faults: injected, promised, held
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/faults \
+	  $$($(BIN)/python tests/faults/fault_rows.py) $(ARGS)
 
 test-beam: $(VENV)-beam/.done ## builds on Apache Beam, in .venv-beam
 	$(VENV)-beam/bin/python -m pytest tests/data/prepare/test_beam.py \

@@ -227,6 +227,23 @@ def make_folder(path: PathLike, flag: str = '') -> None:
     ) from error
 
 
+def check_there(folder: PathLike, flag: str = '') -> None:
+  """Checks that a folder on a disk hasn't vanished since it was made.
+
+  Args:
+    folder: The folder's path; what a scheme leads to is not looked at.
+    flag: What the user gave it with, for the message.
+
+  Raises:
+    ValueError: If it has, as a mount does that was lost.
+  """
+  if not _is_remote(folder) and not os.path.isdir(folder):
+    raise ValueError(
+      f'{flag and flag + "="}{os.fspath(folder)}: is gone since this run '
+      'began; bring it back (a mount?) and run the same command again'
+    )
+
+
 def publish(
   source: PathLike, target: PathLike, *, durable: bool = True
 ) -> None:

@@ -77,7 +77,10 @@ class Checkpoints:
 
     Raises:
       RuntimeError: If a newer checkpoint stands in the way.
+      ValueError: If MODEL_DIR is gone.
     """
+    # Made anew where a mount has vanished, it would be on another disk.
+    files.check_there(self._dir, 'MODEL_DIR')
     if step in self._manager.all_steps():
       return
     self.wait()

@@ -26,6 +26,7 @@ class MetricsWriter:
       start_step: Step the run goes on from; lines of later steps, left by a
         run that was killed, are dropped so that each step stands there once.
     """
+    self._dir = model_dir
     self._file: TextIO | None = None
     self._board: Any = None
     if jax.process_index() != 0:
@@ -50,9 +51,14 @@ class MetricsWriter:
     )
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Writes one line for `step`; NaN and infinity as null."""
+    """Writes one line for `step`; NaN and infinity as null.
+
+    Raises:
+      ValueError: If MODEL_DIR is gone: nobody would ever read it.
+    """
     if self._file is None:
       return
+    files.check_there(self._dir, 'MODEL_DIR')
     line = {
       name: value if math.isfinite(value) else None
       for name, value in scalars.items()

@@ -1,4 +1,4 @@
-"""Killed at any moment and run again, the set is the same to the byte."""
+"""Captioners killed at any moment, and two at one shard."""
 
 import json
 import random
@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from vidlm.captions import caption
-
-MOMENTS = 10
+from vidlm.captions import caption, captioner
+from vidlm.data.store import caption_sets
 
 
 @pytest.fixture(scope='module')
@@ -32,9 +31,9 @@ def undisturbed(lines, start, hashes):
 def finish(fakes, lines):
   """Runs again, in this process."""
 
-  def run(output):
+  def run(output, model=None):
     caption.caption_source(
-      fakes.FakeCaptioner(),
+      model or fakes.FakeCaptioner(),
       fakes.FolderOfLines(lines),
       str(output),
       run=caption.Run(process_index=0, process_count=1),
@@ -43,37 +42,56 @@ def finish(fakes, lines):
   return run
 
 
-def test_kill_at_ten_moments(
-  undisturbed, lines, tmp_path, start, finish, hashes
-):
+@pytest.fixture
+def killed(undisturbed, lines, tmp_path, start, finish, hashes):
+  """Kills at the moments, one run after the other, and finishes the set."""
+
+  def run(*moments):
+    wanted, labels = undisturbed
+    output = tmp_path / '-'.join(map(str, ['killed', *moments]))
+    for moment in moments:
+      process = start(lines, output, '--kill_at', moment)
+      process.communicate(timeout=60)
+      # What a run before this one has finished is not done again: it may end
+      # before the moment comes.
+      assert process.returncode == -signal.SIGKILL or moment != moments[0]
+    finish(output)
+    assert hashes(output) == wanted, [labels[i] for i in moments]
+    rows = caption_sets.read_captions(output)['clip_id'].to_pylist()
+    assert len(rows) == len(set(rows)) == 20
+
+  return run
+
+
+def test_01_kill_at_ten_moments(undisturbed, killed):
   wanted, moments = undisturbed
   assert len(wanted) == 6  # five files and the manifest, nothing else
   kinds = ('half written', 'before fsync', 'before replace', 'after replace')
   manifest = [i for i, label in enumerate(moments) if 'manifest' in label]
   assert all(any(kind in m for m in moments) for kind in kinds)
-  chosen = set(random.Random(7).sample(range(len(moments)), MOMENTS - 3))
-  chosen |= {manifest[0], manifest[1], manifest[-1]}
-  for moment in sorted(chosen):
-    output = tmp_path / f'killed-{moment}'
-    killed = start(lines, output, '--kill_at', moment)
-    killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL, moments[moment]
-    finish(output)
-    assert hashes(output) == wanted, moments[moment]
+  chosen = set(random.Random(7).sample(range(len(moments)), 7))
+  for moment in sorted(chosen | {manifest[0], manifest[1], manifest[-1]}):
+    killed(moment)
 
 
-def test_kill_again_and_again(
-  undisturbed, lines, tmp_path, start, finish, hashes
-):
-  wanted, _ = undisturbed
-  output = tmp_path / 'killed'
-  for moment in (3, 9, 5):
-    start(lines, output, '--kill_at', moment).communicate(timeout=60)
-  finish(output)
-  assert hashes(output) == wanted
+@pytest.mark.slow
+def test_01_kill_at_fifty_moments(undisturbed, killed):
+  """Each moment there is, then two and three in a row."""
+  _, labels = undisturbed
+  rng = random.Random(14)
+  all_ = range(len(labels))
+  chosen = [(moment,) for moment in rng.sample(all_, min(40, len(all_)))]
+  while len(chosen) < 50:
+    chosen.append(tuple(rng.choices(all_, k=rng.choice((2, 3)))))
+  for moments in chosen:
+    killed(*moments)
 
 
-def test_one_of_two_processes_is_killed(
+def test_01_kill_again_and_again(killed):
+  killed(3, 9, 5)
+
+
+def test_01_one_of_two_processes_is_killed(
   undisturbed, lines, tmp_path, start, hashes
 ):
   wanted, _ = undisturbed
@@ -95,7 +113,7 @@ def test_one_of_two_processes_is_killed(
   assert hashes(output) == wanted
 
 
-def test_two_workers_at_the_same_shards(
+def test_02_two_workers_at_the_same_shards(
   undisturbed, lines, tmp_path, start, finish, hashes
 ):
   wanted, _ = undisturbed
@@ -111,3 +129,22 @@ def test_two_workers_at_the_same_shards(
   _, err = slow.communicate(timeout=60)
   assert slow.returncode == 0, err
   assert hashes(output) == wanted
+
+
+@pytest.mark.xfail(
+  reason='open: shards are not yet committed by create-if-absent', strict=True
+)
+def test_02_other_rows_of_a_shard_stop_the_run(fakes, tmp_path, finish):
+  """A caption is a pure function: of two that differ one machine lies."""
+  output = tmp_path / 'lies'
+
+  class Liar(fakes.FakeCaptioner):
+    def submit(self, *args):
+      finish(output)  # another worker is quicker
+      wait = super().submit(*args)
+      return lambda: [
+        captioner.ClipCaptions(['lie'] * 3, [-1.0] * 3, [1] * 3) for _ in wait()
+      ]
+
+  with pytest.raises(ValueError, match=r'captions-00000-of-00005\.parquet'):
+    finish(output, Liar())
