@@ -10,7 +10,6 @@ from av.codec.context import Flags
 from av.filter import Graph
 
 from vidlm.data.video import decoding, deinterlace, sampling
-from vidlm.data.video import reader as frames_lib
 
 _WIDTH, _HEIGHT = 192, 96
 _KINDS = {
@@ -173,6 +172,18 @@ def test_only_what_is_flagged(tmp_path) -> None:
   np.testing.assert_array_equal(clip.frames, np.stack(frames))
 
 
+def whole(frames: Sequence[av.VideoFrame], number: int):
+  """A frame as the reader hands it out, with the two beside it."""
+  frame = frames[number]
+  if not frame.interlaced_frame:
+    return frame
+  before, after = (
+    frames[n] if 0 <= n < len(frames) else None
+    for n in (number - 1, number + 1)
+  )
+  return deinterlace.Interlaced(frame, before, after)
+
+
 def test_flags_may_change_from_frame_to_frame() -> None:
   """As in a film of 24 frames a second, made to 30 by mixing fields."""
   flags = [(n * 7919 >> 4) % 3 > 0 for n in range(24)]
@@ -183,15 +194,9 @@ def test_flags_may_change_from_frame_to_frame() -> None:
     frame = frame.reformat(format='yuv420p')
     frames.append(flagged(frame, 'tff' if is_interlaced else 'prog'))
     frames[-1].pts = number
-  for start in range(12):
-    given = deinterlace.whole_frames_from(
-      lambda target: iter(frames[max(target, 0) :]), start, 0, 4
-    )
-    made = {frame.pts: frame for frame in given}
-    for number, want in enumerate(filtered(frames)):
-      if number >= start:
-        got = made[number].to_ndarray(format='rgb24', interpolation='AREA')
-        np.testing.assert_array_equal(got, want)
+  for number, want in enumerate(filtered(frames)):
+    got = whole(frames, number).to_ndarray(format='rgb24', interpolation='AREA')
+    np.testing.assert_array_equal(got, want)
 
 
 def test_key_frames_shown_for_long(tmp_path) -> None:
@@ -213,8 +218,7 @@ def test_few_frames_and_few_rows(tmp_path) -> None:
     want = expected(path, clip.times)
     np.testing.assert_array_equal(clip.frames, want)
   tiny = flagged(av.VideoFrame(2, 2, 'yuv420p'), 'tff')
-  (frame,) = deinterlace.whole_frames(iter([tiny]))
-  assert frame.to_ndarray(format='rgb24').shape == (2, 2, 3)
+  assert whole([tiny], 0).to_ndarray(format='rgb24').shape == (2, 2, 3)
 
 
 def test_neighbours_of_another_size(tmp_path) -> None:
@@ -223,20 +227,6 @@ def test_neighbours_of_another_size(tmp_path) -> None:
     flagged(av.VideoFrame(side, side, 'yuv420p'), 'tff') for side in (64, 32)
   )
   for order in ([large, small], [small, large, small], [small, large]):
-    frames = deinterlace.whole_frames(iter(order))
+    frames = [whole(order, number) for number in range(len(order))]
     sizes = [frame.to_ndarray(format='rgb24').shape[0] for frame in frames]
     assert sizes == [frame.height for frame in order]
-
-
-def test_an_error_comes_after_the_frames_before_it() -> None:
-  frame = flagged(av.VideoFrame(16, 16, 'yuv420p'), 'tff')
-
-  def breaks_off():
-    yield frame
-    yield frame
-    raise frames_lib.DecodeError('truncated', 'the file breaks off')
-
-  given = deinterlace.whole_frames_from(lambda target: breaks_off(), 9, 0, 1)
-  assert next(given) and next(given)
-  with pytest.raises(frames_lib.DecodeError, match='breaks off'):
-    next(given)
